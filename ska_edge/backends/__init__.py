@@ -1,0 +1,28 @@
+"""Executors.  Each backend alone imports its library; `open_executor` finds one by the name of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from ..errors import MissingError, SkaError
+from ..executor import Executor
+from ..program import Program
+
+_EXECUTORS: dict[str, tuple[str, str]] = {
+    "oracle": ("ska_edge.interpreter", "Interpreter"),
+    "numba": ("ska_edge.backends.jit", "NumbaExecutor"),
+}
+NAMES = tuple(_EXECUTORS)
+
+
+def open_executor(name: str, program: Program) -> Executor:
+    """Load a Program into the named executor.  Raises SkaError for an unknown name, MissingError for a missing library."""
+    if name not in _EXECUTORS:
+        raise SkaError(f"executor {name!r}: allowed are {', '.join(NAMES)}")
+    module, attribute = _EXECUTORS[name]
+    try:
+        executor: Callable[[Program], Executor] = getattr(import_module(module), attribute)
+    except ImportError as error:
+        raise MissingError(f"executor {name}: {error.name} is not installed; pip install {error.name}") from None
+    return executor(program)

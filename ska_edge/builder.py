@@ -1,0 +1,291 @@
+"""Writing Programs: declare tensors, emit operations; shifts follow from exponents.
+
+Rules compose primitives through this class, so that no rule ever writes a shift by hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import NetworkError
+from .fixed import Format, IntArray, quantise
+from .profiles import Profile
+from .program import (
+    Advance,
+    Contract,
+    Encoding,
+    Flow,
+    Kind,
+    Lut,
+    Op,
+    OuterUpdate,
+    Program,
+    Role,
+    Rounding,
+    Scale,
+    Select,
+    Site,
+    Tensor,
+    Update,
+)
+from .proof import prove
+
+KNOWLEDGE = Format(16, -12)  # z in [-8, 8): sigmoid(8) is 1 within 15 bits
+BIAS_EXPONENT = -11
+ENTROPY = Format(64, KNOWLEDGE.exponent - 15)
+FACTOR_BITS = 16
+UPDATE_SHIFT = 16  # the lattice's own width: its offset is added as it is
+NORM_BITS = 16
+RATE_SEGMENTS = 64
+GUARD = 12  # fraction bits a flow keeps below z's own
+LN2 = math.log(2.0)
+
+
+class Builder:
+    """Collects one Program.  `layer` of each call is the layer that owns what is made."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self._tensors: dict[str, Tensor] = {}
+        self._values: dict[str, IntArray] = {}
+        self._sections: dict[str, list[Op]] = {}
+        self.t = self._add(Tensor("t", (), Format(16, 0, signed=False), Role.STATE, Kind.COUNTER), 0)
+        self._segment_width = 9 if profile.decision.exponent > -15 else 8  # 128 or 256 segments of the sigmoid
+        knots = np.arange(KNOWLEDGE.lo, KNOWLEDGE.hi + 2, 1 << self._segment_width) * KNOWLEDGE.lsb
+        self._sigmoid = self.constant("sigmoid", 1.0 / (1.0 + np.exp(-knots)), Format(16, -15), Kind.TABLE)
+
+    # -- tensors ------------------------------------------------------------------------------------------------
+
+    def _add(self, tensor: Tensor, values: npt.ArrayLike | None = None) -> Tensor:
+        self._tensors[tensor.name] = tensor
+        if values is not None:
+            self._values[tensor.name] = np.array(values, np.int64)
+        return tensor
+
+    def constant(self, name: str, values: npt.ArrayLike, fmt: Format, kind: Kind, layer: int | None = None) -> Tensor:
+        """A constant, quantised here."""
+        raw = quantise(values, fmt)
+        return self._add(Tensor(name, raw.shape, fmt, Role.CONST, kind, layer), raw)
+
+    def state(self, name: str, values: npt.ArrayLike, fmt: Format, kind: Kind, layer: int) -> Tensor:
+        """Something learnt, with its start values, quantised here."""
+        raw = quantise(values, fmt)
+        return self._add(Tensor(name, raw.shape, fmt, Role.STATE, kind, layer), raw)
+
+    def tensor(
+        self, name: str, shape: tuple[int, ...], fmt: Format, role: Role, kind: Kind, layer: int | None = None
+    ) -> Tensor:
+        """An input, output or scratch tensor; asking twice for the same gives the same."""
+        tensor = Tensor(name, shape, fmt, role, kind, layer)
+        if self._tensors.get(name, tensor) != tensor:
+            raise NetworkError(f"tensor {name}: declared twice, differently")
+        return self._add(tensor)
+
+    def scratch(self, name: str, shape: tuple[int, ...], fmt: Format, kind: Kind, layer: int) -> Tensor:
+        """A scratch tensor."""
+        return self.tensor(name, shape, fmt, Role.SCRATCH, kind, layer)
+
+    # -- operations ---------------------------------------------------------------------------------------------
+
+    def emit(self, section: str, op: Op) -> None:
+        """Append an operation to a section."""
+        self._sections.setdefault(section, []).append(op)
+
+    def contract(
+        self,
+        section: str,
+        out: Tensor,
+        a: Tensor,
+        b: Tensor,
+        axes: str,
+        *,
+        c: Tensor | None = None,
+        gain: int = 1,
+        site: Site = Site.SYNAPSE,
+    ) -> Tensor:
+        """out = sum a*b (+ c) in real terms, rounded to out's format."""
+        product = a.format.exponent + b.format.exponent
+        self.emit(
+            section,
+            Contract(
+                out.name,
+                a.name,
+                b.name,
+                axes,
+                c=c.name if c else None,
+                c_shift=c.format.exponent - product if c else 0,
+                gain=gain,
+                shift=out.format.exponent - product,
+                rounding=Rounding.HALF,
+                layer=out.layer,
+                site=site,
+            ),
+        )
+        return out
+
+    def scale(
+        self,
+        section: str,
+        out: Tensor,
+        a: Tensor,
+        b: Tensor | None = None,
+        *,
+        c: Tensor | None = None,
+        gain: int = 1,
+        dither_row: int | None = None,
+    ) -> Tensor:
+        """out = gain * a*b (+ c) in real terms; half-up, or dithered as input `dither_row` of the lattice."""
+        product = a.format.exponent + (b.format.exponent if b else 0)
+        dithered = dither_row is not None
+        self.emit(
+            section,
+            Scale(
+                out.name,
+                a.name,
+                b.name if b else None,
+                c=c.name if c else None,
+                t=self.t.name if dithered else None,
+                c_shift=c.format.exponent - product if c else 0,
+                gain=gain,
+                shift=out.format.exponent - product,
+                rounding=Rounding.LATTICE if dithered else Rounding.HALF,
+                row=dither_row or 0,
+                layer=out.layer,
+            ),
+        )
+        return out
+
+    def select(
+        self, section: str, out: Tensor, p: Tensor, relation: str, q: Tensor, a: Tensor, b: Tensor
+    ) -> Tensor:
+        """out = a where p relation q, else b."""
+        self.emit(section, Select(out.name, p.name, q.name, a.name, b.name, relation, layer=out.layer))
+        return out
+
+    def sigmoid(self, section: str, out: Tensor, z: Tensor) -> Tensor:
+        """out = the decision of z."""
+        op = Lut(out.name, z.name, self._sigmoid.name, KNOWLEDGE.lo, self._segment_width, self._decision_shift, layer=out.layer)
+        self.emit(section, op)
+        return out
+
+    def normalised_rate(self, section: str, name: str, x: Tensor, rate: float, layer: int) -> Tensor:
+        """The scalar rate / (ln 2 * (1 + |x|^2)), from a table over the squared norm (DESIGN: normalised rate).
+
+        64 segments; below 1/64 of the largest possible norm the rate no longer grows.  Inside, linear interpolation
+        of 1/n lies above it, by 12.5 % in the second segment and less further on.
+        """
+        largest = 1.0 + x.size * (x.format.hi * x.format.lsb) ** 2
+        norm_format = Format(NORM_BITS, math.ceil(math.log2(largest)) - NORM_BITS, signed=False)
+        one = self.constant(f"{name}.one", 1.0, Format(2, 0, signed=False), Kind.OTHER, layer)
+        norm = self.scratch(f"{name}.norm", (), norm_format, Kind.NORM, layer)
+        self.contract(section, norm, x, x, "i,i->", c=one)
+        width = NORM_BITS - int(math.log2(RATE_SEGMENTS))
+        knots = np.arange(RATE_SEGMENTS + 1) * norm_format.lsb * (1 << width)
+        rates = rate / LN2 / np.maximum(knots, knots[1])
+        rate_format = Format(16, math.ceil(math.log2(rates[0])) - 15)
+        table = self.constant(f"{name}.rates", rates, rate_format, Kind.TABLE, layer)
+        out = self.scratch(f"{name}.rate", (), rate_format, Kind.RATE, layer)
+        self.emit(section, Lut(out.name, norm.name, table.name, 0, width, layer=layer))
+        return out
+
+    def flow(
+        self,
+        section: str,
+        factor: Tensor,
+        decision: Tensor,
+        z: Tensor,
+        gain: Tensor,
+        *,
+        steps: int,
+        rate: float,
+        row: int,
+        drive: Tensor | None = None,
+        entropy_shift: int = 0,
+        emit_first: bool = False,
+    ) -> None:
+        """The flow map of one layer: `steps` updates of relative size `rate`; its entropy sum becomes an output."""
+        layer = z.layer
+        entropy = self.tensor(f"entropy{layer}", (), ENTROPY, Role.OUTPUT, Kind.ENTROPY, layer)
+        wanted = rate / LN2 * 2.0 ** (GUARD - KNOWLEDGE.exponent - 15)
+        rate_shift = min(30, math.floor(math.log2(8191 / wanted)))
+        if rate_shift < 1:
+            raise NetworkError(f"rate {rate}: too large for one forward step; allowed are rates below 5")
+        self.emit(
+            section,
+            Flow(
+                factor.name,
+                decision.name,
+                entropy.name,
+                z.name,
+                gain.name,
+                self._sigmoid.name,
+                self.t.name,
+                KNOWLEDGE.lo,
+                self._segment_width,
+                steps,
+                round(wanted * 2**rate_shift),
+                rate_shift,
+                factor.format.exponent - (-15 + gain.format.exponent),
+                row,
+                drive=drive.name if drive else None,
+                guard=GUARD,
+                entropy_shift=entropy_shift,
+                emit_first=emit_first,
+                decision_shift=self._decision_shift,
+                layer=layer,
+            ),
+        )
+
+    def clamped_entropy(self, section: str, z: Tensor, error: Tensor) -> None:
+        """Entropy of a layer whose decisions are clamped to the label: -(1/ln 2) sum z dD with dD = -error."""
+        entropy = self.tensor("entropy_class", (), ENTROPY, Role.OUTPUT, Kind.ENTROPY, z.layer)
+        self.contract(section, entropy, z, error, "c,c->", site=Site.SOMA)
+
+    def learn_dense(self, section: str, weights: Tensor, bias: Tensor, factor: Tensor, x: Tensor) -> None:
+        """weights += factor x^T and bias += factor, dithered; the bias is the lattice's input number fan_in."""
+        shift = weights.format.exponent - factor.format.exponent - x.format.exponent
+        op = OuterUpdate(weights.name, factor.name, x.name, self.t.name, shift, layer=weights.layer, site=Site.SYNAPSE)
+        self.emit(section, op)
+        bias_shift = bias.format.exponent - factor.format.exponent
+        self.emit(
+            section,
+            Update(
+                bias.name,
+                factor.name,
+                self.t.name,
+                max(bias_shift, 0),
+                v_shift=max(-bias_shift, 0),
+                row=weights.shape[1],
+                layer=weights.layer,
+            ),
+        )
+
+    def factor_format(self, weights: Tensor, x: Tensor, coarsest: int) -> Format:
+        """A factor fine enough to make the update's shift 16, unless its range needs the exponent `coarsest`."""
+        return Format(FACTOR_BITS, max(weights.format.exponent - x.format.exponent - UPDATE_SHIFT, coarsest))
+
+    @property
+    def _decision_shift(self) -> int:
+        return self.profile.decision.exponent + 15
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def finish(self, section: str) -> None:
+        """End a learning section: t moves on."""
+        self.emit(section, Advance(self.t.name))
+
+    def program(self, encoding: Encoding, meta: Mapping[str, Any]) -> Program:
+        """The Program, its accumulators narrowed to 32 bits wherever the range proof allows."""
+        tensors = tuple(self._tensors.values())
+        sections = {name: tuple(ops) for name, ops in self._sections.items()}
+        wide = Program(tensors, sections, self._values, encoding, meta)
+        for bound in prove(wide):
+            if isinstance(bound.op, Contract | Scale) and bound.need_bits <= 32:
+                self._sections[bound.section][bound.position] = replace(bound.op, acc_bits=32)
+        return replace(wide, sections={name: tuple(ops) for name, ops in self._sections.items()})

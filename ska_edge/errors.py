@@ -1,0 +1,31 @@
+"""Every error a user can cause, by type.  All derive from `SkaError`; the command line turns each into an exit code."""
+
+from __future__ import annotations
+
+
+class SkaError(Exception):
+    """Base of all typed errors.  The message names the object, what was found, what is allowed and the remedy."""
+
+    exit_code = 2
+
+
+class ProgramError(SkaError):
+    """A Program breaks a rule of SPEC.md: shapes, formats, order of definition, locality or provable range."""
+
+
+class FileError(SkaError):
+    """A file cannot be read or written, or its content is not what its name promises."""
+
+
+class DataError(SkaError):
+    """Samples or labels are unusable: NaN, wrong width, empty, out of range."""
+
+
+class NetworkError(SkaError):
+    """A declared network or rule is impossible: absurd rate, K below 2, no layers, unknown name."""
+
+
+class MissingError(SkaError):
+    """Something is missing on this machine; the message names it and how to get it."""
+
+    exit_code = 3

@@ -1,0 +1,1 @@
+"""Float64 references: what the integers approximate."""
