@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .codec import load, save
     from .learner import Learner
-    from .lower import lower
+    from .lowering import lower
     from .network import Network
     from .program import Encoding, Program
     from .rules import rule_named
@@ -27,7 +27,7 @@ _HOMES = {
     "Network": "network",
     "Program": "program",
     "load": "codec",
-    "lower": "lower",
+    "lower": "lowering",
     "rule_named": "rules",
     "save": "codec",
 }
@@ -37,7 +37,6 @@ __all__ = ["Encoding", "Learner", "Network", "Program", "load", "lower", "rule_n
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'ska_edge' has no attribute {name!r}")
-    # `lower` is a function in a module of the same name: binding it here keeps the module from shadowing it
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
