@@ -109,7 +109,7 @@ class Builder:
         gain: int = 1,
         site: Site = Site.SYNAPSE,
     ) -> Tensor:
-        """out = sum a*b (+ c) in real terms, rounded to out's format."""
+        """Out = sum a*b (+ c) in real terms, rounded to out's format."""
         product = a.format.exponent + b.format.exponent
         self.emit(
             section,
@@ -140,7 +140,7 @@ class Builder:
         gain: int = 1,
         dither_row: int | None = None,
     ) -> Tensor:
-        """out = gain * a*b (+ c) in real terms; half-up, or dithered as input `dither_row` of the lattice."""
+        """Out = gain * a*b (+ c) in real terms; half-up, or dithered as input `dither_row` of the lattice."""
         product = a.format.exponent + (b.format.exponent if b else 0)
         dithered = dither_row is not None
         self.emit(
@@ -161,16 +161,22 @@ class Builder:
         )
         return out
 
-    def select(
-        self, section: str, out: Tensor, p: Tensor, relation: str, q: Tensor, a: Tensor, b: Tensor
-    ) -> Tensor:
-        """out = a where p relation q, else b."""
+    def select(self, section: str, out: Tensor, p: Tensor, relation: str, q: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """Out = a where p relation q, else b."""
         self.emit(section, Select(out.name, p.name, q.name, a.name, b.name, relation, layer=out.layer))
         return out
 
     def sigmoid(self, section: str, out: Tensor, z: Tensor) -> Tensor:
-        """out = the decision of z."""
-        op = Lut(out.name, z.name, self._sigmoid.name, KNOWLEDGE.lo, self._segment_width, self._decision_shift, layer=out.layer)
+        """Out = the decision of z."""
+        op = Lut(
+            out.name,
+            z.name,
+            self._sigmoid.name,
+            KNOWLEDGE.lo,
+            self._segment_width,
+            self._decision_shift,
+            layer=out.layer,
+        )
         self.emit(section, op)
         return out
 
@@ -248,7 +254,7 @@ class Builder:
         self.contract(section, entropy, z, error, "c,c->", site=Site.SOMA)
 
     def learn_dense(self, section: str, weights: Tensor, bias: Tensor, factor: Tensor, x: Tensor) -> None:
-        """weights += factor x^T and bias += factor, dithered; the bias is the lattice's input number fan_in."""
+        """Weights += factor x^T and bias += factor, dithered; the bias is the lattice's input number fan_in."""
         shift = weights.format.exponent - factor.format.exponent - x.format.exponent
         op = OuterUpdate(weights.name, factor.name, x.name, self.t.name, shift, layer=weights.layer, site=Site.SYNAPSE)
         self.emit(section, op)

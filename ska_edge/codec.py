@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 from .errors import FileError, ProgramError
 from .fixed import Format, pack, unpack
 from .program import (
+    MAX_ELEMENTS,
     OPS,
     Encoding,
     Kind,
@@ -106,6 +107,8 @@ def _decode(data: bytes) -> Program:
         for name, ops in _dict(structure["sections"], "sections").items()
     }
     carried = [t for t in tensors if t.role in (Role.CONST, Role.STATE)]
+    if sum(t.size for t in tensors) > MAX_ELEMENTS:
+        raise FileError(f"more than {MAX_ELEMENTS} elements in all tensors together")
     needed = sum(t.byte_count for t in carried)
     if needed != len(body):
         raise FileError(f"tensors take {needed} bytes, the file holds {len(body)}")
@@ -198,7 +201,9 @@ def _op(item: Any) -> Op:
         raise FileError(f"operation {str(verb)[:40]!r}; allowed are {', '.join(OPS)}")
     op = OPS[verb]
     _exact(item, {"op", *(each.name for each in fields(op))}, f"operation {verb}")
-    return op(**{each.name: _value(_HINTS[verb][each.name], item[each.name], f"{verb}.{each.name}") for each in fields(op)})
+    return op(
+        **{each.name: _value(_HINTS[verb][each.name], item[each.name], f"{verb}.{each.name}") for each in fields(op)}
+    )
 
 
 def _value(hint: Any, value: Any, what: str) -> Any:
@@ -213,5 +218,3 @@ def _value(hint: Any, value: Any, what: str) -> Any:
     if value is None:  # an optional tensor name or layer
         return None
     return _whole(value, what) if what.endswith(".layer") else _value(str, value, what)
-
-

@@ -132,14 +132,18 @@ def _load_csv(path: Path, label_column: str) -> tuple[FloatArray, IntArray | Non
     header = [] if _all_numbers(rows[0]) else [name.strip() for name in rows.pop(0)]
     for number, row in enumerate(rows, start=2 if header else 1):
         if len(row) != len(rows[0]) or not _all_numbers(row):
-            raise DataError(f"{path}: line {number} has {len(row)} fields or one that is no number; line 1 has {len(rows[0])}")
+            raise DataError(
+                f"{path}: line {number} has {len(row)} fields or one that is no number; line 1 has {len(rows[0])}"
+            )
     table = np.array(rows, np.float64).reshape(len(rows), -1)
     if label_column == "none" or not len(table):
         return table, None
     position = {"first": 0, "last": table.shape[1] - 1}.get(label_column)
     if position is None:
         if label_column not in header:
-            raise DataError(f"{path}: no column {label_column!r}; allowed are first, last, none, {', '.join(header) or 'no header'}")
+            raise DataError(
+                f"{path}: no column {label_column!r}; allowed are first, last, none, {', '.join(header) or 'no header'}"
+            )
         position = header.index(label_column)
     return np.delete(table, position, axis=1), _labels(table[:, position], path)
 

@@ -23,7 +23,7 @@ class Executor(ABC):
 
     @abstractmethod
     def write(self, tensor: str, values: IntArray) -> None:
-        """Set an input or state tensor to raw integers of its shape."""
+        """Copy raw integers of its shape into an input or state tensor."""
 
     @abstractmethod
     def read(self, tensor: str) -> IntArray:
@@ -64,6 +64,8 @@ class Executor(ABC):
         declared = self.program.by_name.get(tensor)
         if declared is None or declared.role not in (Role.INPUT, Role.STATE):
             raise ProgramError(f"{tensor}: not an input or state tensor of this Program")
+        if np.asarray(values).dtype.kind not in "iu":
+            raise ProgramError(f"{tensor}: values of type {np.asarray(values).dtype}; only whole numbers")
         array = np.asarray(values, np.int64)
         if array.shape != declared.shape:
             raise ProgramError(f"{tensor}: shape {array.shape}, the Program wants {declared.shape}")

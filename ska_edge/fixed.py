@@ -90,11 +90,13 @@ def _count(shape: tuple[int, ...]) -> int:
 
 
 def quantise(values: npt.ArrayLike, fmt: Format) -> IntArray:
-    """Real numbers to raw integers: nearest, ties up, saturated (SPEC 2.3).
+    """Real numbers to raw integers: nearest, ties up, saturated (SPEC 2.3).  Formats of at most 53 bits.
 
     >>> quantise([-1.0, -0.5, 0.5, 300.0], Format(8, 0)).tolist()
     [-1, 0, 1, 127]
     """
+    if fmt.bits > 53:
+        raise ProgramError(f"quantise: {fmt} holds more than float64's 53 bits")
     scaled = np.floor(np.ldexp(np.asarray(values, np.float64), -fmt.exponent) + 0.5)
     return np.asarray(np.clip(scaled, float(fmt.lo), float(fmt.hi)), np.int64)
 

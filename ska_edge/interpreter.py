@@ -193,7 +193,7 @@ class Interpreter(Executor):
         self.memory[name] = values
 
     def _put_requantised(self, op: Contract | Scale, sums: Iterator[int]) -> None:
-        """out = requantise(gain * sum + (c << c_shift)): what 5.1 and 5.2 share."""
+        """Out = requantise(gain * sum + (c << c_shift)): what 5.1 and 5.2 share."""
         out = self.program.by_name[op.out]
         lo, hi = bounds(out.format)
         t = self._get_scalar(op.t)

@@ -219,7 +219,9 @@ def encode(program: Program, samples: npt.ArrayLike) -> IntArray:
     bad = ~np.isfinite(array)
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        raise DataError(f"samples: row {row}, feature {column} is {array[row, column]}; only finite numbers can be learnt")
+        raise DataError(
+            f"samples: row {row}, feature {column} is {array[row, column]}; only finite numbers can be learnt"
+        )
     return quantise(program.encoding.unit(array), tensor.format)
 
 

@@ -61,8 +61,8 @@ def calibrate(
 ) -> dict[str, int]:
     """Exponents of every learnt matrix and every factor, from what a rehearsal in float64 reaches."""
     learner = FloatLearner(network)
-    rows = encoding.unit(samples[:REHEARSAL_SAMPLES]) if samples is not None else []
-    for row, x in enumerate(rows):
+    rehearsed = np.empty((0, network.shape[0])) if samples is None else samples[:REHEARSAL_SAMPLES]
+    for row, x in enumerate(encoding.unit(rehearsed)):
         learner.learn_one(x, -1 if labels is None else int(labels[row]))
     exponents = {name: _weight_exponent(matrix, profile.weight_bits) for name, matrix in learner.matrices().items()}
     for name in learner.matrices():

@@ -131,7 +131,7 @@ def _takes_over(
         return None
     for input_field in op.elementwise.get(output_field, ()):
         name = op.inputs().get(input_field)
-        if name in live and last_use[name] == position:
+        if name is not None and name in live and last_use[name] == position:
             operand = program.by_name[name]
             if operand.shape == out.shape and operand.format.stored_bits >= out.format.stored_bits:
                 return name

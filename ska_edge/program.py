@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,8 +22,9 @@ import numpy as np
 from .errors import ProgramError
 from .fixed import FloatArray, Format, IntArray, byte_count, pack
 
-MAX_ELEMENTS = 1 << 26
+MAX_ELEMENTS = 1 << 25  # of all tensors together: a hostile file cannot ask for more than 256 MB
 MAX_STEPS = 1 << 12
+MAX_WORK = 1 << 32  # elementary steps of one run of a section: seconds, not hours
 
 
 class Role(str, Enum):
@@ -330,7 +332,8 @@ class Encoding:
 
     def unit(self, samples: FloatArray) -> FloatArray:
         """Features as the network sees them, before rounding: u - centre, row by row."""
-        return np.clip((samples - self.low) / (self.high - self.low), 0.0, 1.0) - np.asarray(self.centre)
+        scaled = np.clip((samples - self.low) / (self.high - self.low), 0.0, 1.0)
+        return np.asarray(scaled - np.asarray(self.centre), np.float64)
 
 
 @dataclass(frozen=True)
@@ -350,9 +353,11 @@ class Program:
     def __post_init__(self) -> None:
         from . import proof, wellformed  # both read Programs; the constructor calls them so that none is unproved
 
+        object.__setattr__(self, "sections", MappingProxyType(dict(self.sections)))
+        object.__setattr__(
+            self, "values", MappingProxyType({name: _frozen(name, v) for name, v in self.values.items()})
+        )
         wellformed.check(self)
-        for values in self.values.values():
-            values.setflags(write=False)
         proof.prove(self)
 
     @cached_property
@@ -411,6 +416,15 @@ class Program:
     def updates_per_sample(self, section: str = "learn") -> int:
         """Weights touched by one run of a section (heads count, biases do not)."""
         return sum(self.by_name[op.w].size for op in self.sections.get(section, ()) if isinstance(op, OuterUpdate))
+
+
+def _frozen(name: str, values: IntArray) -> IntArray:
+    """A private, read-only int64 copy: what was proved stays what is run."""
+    if np.asarray(values).dtype.kind not in "iu":
+        raise ProgramError(f"{name}: values of type {np.asarray(values).dtype}; only whole numbers")
+    copy = np.array(values, np.int64)
+    copy.setflags(write=False)
+    return copy
 
 
 def canonical_json(data: Any) -> bytes:

@@ -174,7 +174,7 @@ def _lut(program: Program, ranges: dict[str, Range], op: Lut) -> _Result:
     steepest = max(abs(int(b) - int(a)) for a, b in zip(table[:-1], table[1:], strict=True))
     largest = max(abs(int(table.min())), abs(int(table.max())))
     domain = _plus(ranges[op.x], (-op.lo, -op.lo))
-    need = bits_of((largest << op.width) + (steepest << op.width) + (1 << op.width), *domain)
+    need = bits_of(((largest + steepest + 1) << op.width), *domain, (len(table) - 1) << op.width)
     value = (int(table.min()), int(table.max()))
     if op.shift:
         value = _shifted(_plus(value, _rounding(op.shift, Rounding.HALF)), op.shift)
@@ -197,7 +197,8 @@ def _flow(program: Program, ranges: dict[str, Range], op: Flow) -> _Result:
     table = program.values[op.table]
     decisions = (int(table.min()), int(table.max()))
     steepest = max(abs(int(b) - int(a)) for a, b in zip(table[:-1], table[1:], strict=True))
-    lookup = bits_of((decisions[1] << op.width) + (steepest << op.width) + (1 << op.width), q[0] - op.lo, q[1] - op.lo)
+    domain = (q[0] - op.lo, q[1] - op.lo, (len(table) - 1) << op.width)
+    lookup = bits_of((decisions[1] + steepest + 1) << op.width, *domain)
     shift_in_decision = (decisions[0] - decisions[1], decisions[1] - decisions[0])
     slope = (0, (ONE * ONE // 4 + (1 << 14)) >> 15)  # D(1-D) <= 1/4
     mean = ranges[op.mean] if op.mean else (0, 0)

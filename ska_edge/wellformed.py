@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from .errors import ProgramError
 from .program import (
     MAX_ELEMENTS,
     MAX_STEPS,
+    MAX_WORK,
     SECTIONS,
     Advance,
     Arg,
@@ -40,11 +42,27 @@ def check(program: Program) -> None:
     """Raise ProgramError at the first broken rule; the message names section, operation and tensor."""
     if len(program.tensors) > MAX_TENSORS or sum(map(len, program.sections.values())) > MAX_OPS:
         raise ProgramError(f"Program: more than {MAX_TENSORS} tensors or {MAX_OPS} operations")
+    if sum(tensor.size for tensor in program.tensors) > MAX_ELEMENTS:
+        raise ProgramError(f"Program: more than {MAX_ELEMENTS} elements in all tensors together")
     _check_tensors(program)
     for section, ops in program.sections.items():
         if section not in SECTIONS:
             raise ProgramError(f"section {section!r}: allowed are {', '.join(SECTIONS)}")
         _check_section(program, section, ops)
+        if (work := sum(_work(program, op) for op in ops)) > MAX_WORK:
+            raise ProgramError(f"section {section}: {work} elementary steps a run; allowed are {MAX_WORK}")
+
+
+def _work(program: Program, op: Op) -> int:
+    """Elementary steps of one run, for the bound against hostile files."""
+    if isinstance(op, Contract):
+        a_axes, b_axes, _ = split_axes(op.axes)
+        extents = dict(zip(a_axes + b_axes, program.by_name[op.a].shape + program.by_name[op.b].shape, strict=True))
+        return math.prod(extents.values())
+    if isinstance(op, Flow):
+        return program.by_name[op.z].size * op.steps
+    names = (*op.inputs().values(), *op.outputs().values())
+    return max(program.by_name[name].size for name in names)
 
 
 def _check_tensors(program: Program) -> None:
@@ -53,8 +71,8 @@ def _check_tensors(program: Program) -> None:
     for tensor in program.tensors:
         if not tensor.name or not tensor.name.isascii() or not tensor.name.replace("_", "").replace(".", "").isalnum():
             raise ProgramError(f"tensor {tensor.name!r}: names are ASCII letters, digits, '_' and '.'")
-        if len(tensor.shape) > 3 or any(extent < 1 for extent in tensor.shape) or tensor.size > MAX_ELEMENTS:
-            raise ProgramError(f"{tensor.name}: shape {tensor.shape}; 0 to 3 axes of at least 1, {MAX_ELEMENTS} elements")
+        if len(tensor.shape) > 3 or any(extent < 1 for extent in tensor.shape):
+            raise ProgramError(f"{tensor.name}: shape {tensor.shape}; 0 to 3 axes of at least 1")
         if tensor.layer is not None and not 1 <= tensor.layer <= 255:
             raise ProgramError(f"{tensor.name}: layer {tensor.layer}; layers count from 1 to 255")
         has_values = tensor.name in program.values
@@ -154,7 +172,9 @@ def _contract(program: Program, where: str, op: Contract) -> None:
         distinct = len(set(axes)) == len(axes) and len(axes) == len(shape)
         _require(distinct, where, f"{name} of shape {shape} does not match axes {axes!r} of {op.axes!r}")
         for letter, extent in zip(axes, shape, strict=True):
-            _require(extents.setdefault(letter, extent) == extent, where, f"axis {letter} is {extent} and {extents[letter]}")
+            _require(
+                extents.setdefault(letter, extent) == extent, where, f"axis {letter} is {extent} and {extents[letter]}"
+            )
     _require(set(out_axes) <= set(a_axes) | set(b_axes), where, f"an output axis of {op.axes!r} is in no operand")
 
 
@@ -185,23 +205,24 @@ def _lut(program: Program, where: str, op: Lut) -> None:
     _shift(where, shift=op.shift)
     _require(abs(op.lo) < 1 << 40, where, f"table starts at {op.lo}; allowed are 40 bits")
     _require(program.by_name[op.x].format.bits <= 40, where, f"{op.x} has more than 40 bits")
-    _require(program.by_name[op.out].shape == program.by_name[op.x].shape, where, f"{op.out} and {op.x} differ in shape")
+    out, x = program.by_name[op.out], program.by_name[op.x]
+    _require(out.shape == x.shape, where, f"{op.out} and {op.x} differ in shape")
 
 
 def _flow(program: Program, where: str, op: Flow) -> None:
     z = program.by_name[op.z]
     _require(len(z.shape) == 1 and z.format.signed and z.format.bits <= 16, where, f"{op.z}: one axis, 16 bits, signed")
-    for name in (op.factor, op.decision, *(name for name in (op.mean, op.drive) if name)):
+    pulls = [name for name in (op.mean, op.drive) if name is not None]
+    for name in (op.factor, op.decision, *pulls):
         _require(program.by_name[name].shape == z.shape, where, f"{name} and {op.z} differ in shape")
-    for name in (op.mean, op.drive):
-        if name:
-            _require(program.by_name[name].format == z.format, where, f"{name} and {op.z} differ in format")
+    for name in pulls:
+        _require(program.by_name[name].format == z.format, where, f"{name} and {op.z} differ in format")
     gain, entropy, table = (program.by_name[name] for name in (op.gain, op.entropy, op.table))
     _require(not gain.shape and gain.format.bits <= 16, where, f"{op.gain}: one element of at most 16 bits")
     _require(not entropy.shape and entropy.format.bits == 64, where, f"{op.entropy}: one element of 64 bits")
     _table(program, where, op.table, op.width)
     values = program.values[table.name]
-    _require(0 <= values.min() and values.max() <= 1 << 15, where, f"{op.table}: decisions lie in 0 .. 2^15")
+    _require(values.min() >= 0 and values.max() <= 1 << 15, where, f"{op.table}: decisions lie in 0 .. 2^15")
     _require(-(1 << 16) <= op.lo <= 1 << 16, where, f"table starts at {op.lo}; allowed are 17 bits")
     _require(op.width <= 14, where, f"segments of 2^{op.width}; allowed are up to 2^14")
     _require(1 <= op.steps <= MAX_STEPS, where, f"{op.steps} steps; allowed are 1 to {MAX_STEPS}")
@@ -244,18 +265,19 @@ def _indices(program: Program, where: str, name: str, source: str) -> None:
     tensor = program.by_name[name]
     _require(tensor.role is Role.CONST, where, f"{name} is no constant")
     values, size = program.values[name], program.by_name[source].size
-    _require(0 <= values.min() and values.max() < size, where, f"{name}: an index beyond {source}'s {size} elements")
+    _require(values.min() >= 0 and values.max() < size, where, f"{name}: an index beyond {source}'s {size} elements")
 
 
 def _gather(program: Program, where: str, op: Gather) -> None:
     _indices(program, where, op.index, op.a)
-    _require(program.by_name[op.index].shape == program.by_name[op.out].shape, where, "index and output differ in shape")
+    index, out = program.by_name[op.index], program.by_name[op.out]
+    _require(index.shape == out.shape, where, "index and output differ in shape")
 
 
 def _pool(program: Program, where: str, op: Pool) -> None:
     _indices(program, where, op.windows, op.a)
-    windows = program.by_name[op.windows].shape
-    _require(windows[:-1] == program.by_name[op.out].shape and bool(windows), where, "windows and output differ in shape")
+    windows, out = program.by_name[op.windows].shape, program.by_name[op.out].shape
+    _require(bool(windows) and windows[:-1] == out, where, "windows and output differ in shape")
 
 
 def _select(program: Program, where: str, op: Select) -> None:

@@ -108,7 +108,7 @@ class FloatLearner:
             x = d
 
     def _move(self, name: str, w: FloatArray, b: FloatArray, factor: FloatArray, x: FloatArray) -> None:
-        """w += factor x^T and b += factor, remembering how large a factor gets."""
+        """W += factor x^T and b += factor, remembering how large a factor gets."""
         w += np.outer(factor, x)
         b += factor
         self.largest_factor[name] = max(self.largest_factor.get(name, 0.0), float(np.abs(factor).max()))

@@ -95,13 +95,15 @@ class DenseLayer:
     def fixed(cls, build: Builder, layer: int, x: Tensor, codes: FloatArray, *, prefix: str) -> DenseLayer:
         """A layer of constants: codes."""
         weights = build.constant(f"{prefix}W{layer}", codes, Format(4, -2), Kind.HEAD, layer)
-        bias = build.constant(f"{prefix}b{layer}", [0.0] * len(codes), Format(16, weights.format.exponent), Kind.BIAS, layer)
+        bias = build.constant(
+            f"{prefix}b{layer}", [0.0] * len(codes), Format(16, weights.format.exponent), Kind.BIAS, layer
+        )
         z = build.scratch(f"{prefix}z{layer}", (codes.shape[0],), KNOWLEDGE, Kind.KNOWLEDGE, layer)
         decision = build.scratch(f"{prefix}D{layer}", z.shape, build.profile.decision, Kind.DECISION, layer)
         return cls(weights, bias, z, decision)
 
     def forward(self, build: Builder, section: str, x: Tensor) -> None:
-        """z = W x + b; D = sigmoid(z)."""
+        """Z = W x + b; D = sigmoid(z)."""
         build.contract(section, self.knowledge, self.weights, x, "oi,i->o", c=self.bias)
         build.sigmoid(section, self.decision, self.knowledge)
 

@@ -20,6 +20,7 @@ nothing by default (`unlabelled="ignore"`), or through the entropy term alone (`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -76,7 +77,7 @@ class Guided(Rule):
 
     def start_std(self, fan_in: int) -> float:
         """1 / sqrt(inputs), so that knowledge starts near unit size."""
-        return float(fan_in) ** -0.5
+        return 1.0 / math.sqrt(fan_in)
 
     def weight_shapes(self, network: Network) -> dict[str, tuple[int, int]]:
         """W1 .. and the heads H1 .. that are learnt; the class layer is the last head."""
@@ -203,7 +204,7 @@ class Guided(Rule):
         return build.constant("zero", 0.0, Format(2, 0), Kind.OTHER)
 
     def _error(self, build: Builder, layer: int, head: DenseLayer, classes: int, is_last: bool) -> Tensor:
-        """e = P - target, 0 without a label, rounded to multiples of the tolerance; the class layer's entropy."""
+        """E = P - target, 0 without a label, rounded to multiples of the tolerance; the class layer's entropy."""
         label, zero = self._label(build), self._zero(build)
         decision_format = build.profile.decision
         each = build.constant("classes", list(range(classes)), Format(16, 0), Kind.OTHER)
@@ -218,7 +219,13 @@ class Guided(Rule):
         build.select("learn", fine, label, "lt", zero, zero, miss)
         if is_last:
             build.clamped_entropy("learn", head.knowledge, fine)
-        error = build.scratch(f"e{layer}", (classes,), Format(_TOLERANCES[self.tolerance] + 2, -_TOLERANCES[self.tolerance]), Kind.ERROR, layer)
+        error = build.scratch(
+            f"e{layer}",
+            (classes,),
+            Format(_TOLERANCES[self.tolerance] + 2, -_TOLERANCES[self.tolerance]),
+            Kind.ERROR,
+            layer,
+        )
         return build.scale("learn", error, fine)
 
 

@@ -73,7 +73,9 @@ class NumbaExecutor(Executor):
         self._ops: dict[str, IntArray] = {}
         for section, ops in program.sections.items():
             places = {**offsets, **self.plan.scratch[section]}
-            self._tables[section] = np.array([_tensor_row(t, places.get(t.name, -1)) for t in program.tensors], np.int64)
+            self._tables[section] = np.array(
+                [_tensor_row(t, places.get(t.name, -1)) for t in program.tensors], np.int64
+            )
             rows = [self._row(op) for op in ops]
             self._ops[section] = np.array(rows, np.int64).reshape(len(rows), _ROW)
         self._last_section = next(iter(program.sections), "")
@@ -110,13 +112,21 @@ class NumbaExecutor(Executor):
             array = np.ascontiguousarray(values, np.int64)
             fits = declared.role is Role.INPUT and array.shape[1:] == declared.shape
             if not fits or (rows and (array.min() < declared.format.lo or array.max() > declared.format.hi)):
-                raise ProgramError(f"{name}: rows of shape {array.shape[1:]} do not fit {declared.shape} {declared.format}")
+                raise ProgramError(
+                    f"{name}: rows of shape {array.shape[1:]} do not fit {declared.shape} {declared.format}"
+                )
             fed.append(array.reshape(rows, declared.size))
         sizes = [self.program.by_name[name].size for name in collect]
         tapped = np.zeros((rows, sum(sizes)), np.int64)
         table = self._tables[section]
         kernels.stream(
-            self._address, table, ops, self._indices(inputs), np.concatenate(fed, axis=1), self._indices(collect), tapped
+            self._address,
+            table,
+            ops,
+            self._indices(inputs),
+            np.concatenate(fed, axis=1),
+            self._indices(collect),
+            tapped,
         )
         starts = np.cumsum([0, *sizes])
         return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from llvmlite import ir
 from numba import config, types
@@ -21,7 +21,7 @@ def _peek(bits: int, signed: bool) -> Callable[[int], int]:
         element = getattr(ctypes, f"c_{'' if signed else 'u'}int{bits}")
         return lambda address: int(element.from_address(int(address)).value)
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def peek(typing_context: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
@@ -32,7 +32,7 @@ def _peek(bits: int, signed: bool) -> Callable[[int], int]:
 
         return types.int64(types.int64), generate
 
-    return peek  # type: ignore[no-any-return]
+    return cast(Callable[[int], int], peek)
 
 
 def _poke(bits: int) -> Callable[[int, int], None]:
@@ -44,7 +44,7 @@ def _poke(bits: int) -> Callable[[int, int], None]:
 
         return store
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def poke(typing_context: Any, address: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
@@ -54,7 +54,7 @@ def _poke(bits: int) -> Callable[[int, int], None]:
 
         return types.void(types.int64, types.int64), generate
 
-    return poke  # type: ignore[no-any-return]
+    return cast(Callable[[int, int], None], poke)
 
 
 peek_s8, peek_u8 = _peek(8, True), _peek(8, False)
