@@ -3,7 +3,7 @@
     from ska_edge import Learner, Network, lower
 
 A `Network` is declared in floats, `lower` turns it into an integer `Program`, and a `Learner` runs that Program in any
-executor, learning the same weights to the bit everywhere.  Names are imported on first use, so that this import is cheap.
+executor, learning the same weights to the bit everywhere.  Names are imported on first use: this import is cheap.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ DATASETS = ("digits", "mnist", "ecg")
 
 @dataclass(frozen=True)
 class Dataset:
-    """`samples` [n, features] as measured; `labels` [n], 0 to classes - 1, or None; `low`, `high`: the features' range."""
+    """`samples` [n, features] as measured; `labels` [n], 0 to classes - 1, or None; `low`, `high`: features' range."""
 
     name: str
     samples: FloatArray
@@ -88,7 +88,7 @@ def load_file(path: str | Path, label_column: str = "last") -> Dataset:
     """Samples from a CSV or NPZ file.
 
     CSV: one sample a line, numbers separated by commas, an optional header line; `label_column` is `first`, `last`,
-    `none` or a header's name.  NPZ: `samples` (or `x`, `images`) and, if there are any, `labels` (or `y`).  Labels may be
+    `none` or a header's name.  NPZ: `samples` (or `x`, `images`) and, if there are any, `labels` (or `y`).  Labels are
     any whole numbers from 0; -1 means none.  Raises FileError or DataError.
     """
     path = Path(path)
@@ -130,13 +130,15 @@ def _load_csv(path: Path, label_column: str) -> tuple[FloatArray, IntArray | Non
     if not rows:
         raise DataError(f"{path}: empty")
     header = [] if _all_numbers(rows[0]) else [name.strip() for name in rows.pop(0)]
+    if not rows:
+        raise DataError(f"{path}: no samples below the header")
     for number, row in enumerate(rows, start=2 if header else 1):
         if len(row) != len(rows[0]) or not _all_numbers(row):
             raise DataError(
                 f"{path}: line {number} has {len(row)} fields or one that is no number; line 1 has {len(rows[0])}"
             )
     table = np.array(rows, np.float64).reshape(len(rows), -1)
-    if label_column == "none" or not len(table):
+    if label_column == "none":
         return table, None
     position = {"first": 0, "last": table.shape[1] - 1}.get(label_column)
     if position is None:

@@ -36,9 +36,10 @@ class Executor(ABC):
     def stream(
         self, section: str, inputs: Mapping[str, IntArray], collect: Sequence[str] = (), last: int | None = None
     ) -> dict[str, IntArray]:
-        """Run a section (or its first `last` operations) for every row of the inputs; returns the tensors of `collect`.
+        """Run a section, or its first `last` operations, for every row of the inputs; returns the tensors of `collect`.
 
-        Scratch is overlaid: to see it, stop right after the operation that writes it.  Backends override this where they can stay in compiled code.
+        Scratch is overlaid: to see it, stop right after the operation that writes it.  Backends override this where
+        they can stay in compiled code.
         """
         rows = row_count(inputs)
         collected = {name: np.zeros((rows, *self.program.by_name[name].shape), np.int64) for name in collect}

@@ -15,7 +15,8 @@ from . import codec
 from .backends import open_executor
 from .errors import DataError, SkaError
 from .fixed import FloatArray, IntArray, dequantise, quantise
-from .program import Kind, OuterUpdate, Program, Role
+from .program import Kind, Program, Role
+from .progress import bar
 
 SATURATED_BEYOND = 4.0
 _WEIGHTS_A_CHUNK = 20_000_000  # compiled calls stay short enough for Ctrl-C and progress
@@ -51,7 +52,6 @@ class Learner:
         self.program = program
         self.executor = open_executor(executor, program)
         self.samples_learnt = 0
-        self._start = program.initial_state()
         self._input = next(program.of_kind(Kind.SAMPLE))
         self._takes_label = "label" in program.by_name
         self._entropies = [t for t in program.of_kind(Kind.ENTROPY) if t.role is Role.OUTPUT]
@@ -110,7 +110,7 @@ class Learner:
         rows = min(4096, max(1, _WEIGHTS_A_CHUNK // max(self._updates_a_sample, 1))) if chunk is None else chunk
         order_source = np.random.RandomState(shuffle_seed)
         history = History()
-        with _bar(passes * len(encoded), progress) as advance:
+        with bar("learning", passes * len(encoded), progress) as advance:
             for _ in range(passes):
                 order = np.arange(len(encoded)) if shuffle_seed is None else order_source.permutation(len(encoded))
                 for start in range(0, len(order), rows):
@@ -146,10 +146,7 @@ class Learner:
 
     def weights_changed(self) -> float:
         """Share of learnt weights (heads count) that differ from the start."""
-        names = {op.w for op in self.program.sections["learn"] if isinstance(op, OuterUpdate)}
-        state = self.executor.state()
-        changed = sum(int((state[name] != self._start[name]).sum()) for name in names)
-        return changed / max(sum(state[name].size for name in names), 1)
+        return self.program.weights_changed(self.executor.state())
 
     def saturated(self, samples: npt.ArrayLike) -> float:
         """Share of hidden decisions with |z| beyond 4 on these samples."""
@@ -172,22 +169,7 @@ class Learner:
 
     def check_labels(self, labels: npt.ArrayLike | None, rows: int) -> IntArray:
         """Labels as int64, -1 where there is none.  Raises DataError for a wrong count or value."""
-        if labels is None:
-            return np.full(rows, -1, np.int64)
-        array = np.asarray(labels)
-        if array.shape != (rows,):
-            raise DataError(f"labels: shape {array.shape} for {rows} samples; one label a sample")
-        if array.dtype.kind not in "iub":
-            as_numbers = _numbers(array, "labels")
-            if not np.isfinite(as_numbers).all() or (as_numbers != np.floor(as_numbers)).any():
-                raise DataError("labels: whole numbers wanted; -1 means no label")
-            array = as_numbers
-        if rows and (array.min() < -1 or array.max() >= self.classes):
-            raise DataError(
-                f"labels: {array.min():g} to {array.max():g}; this model has classes 0 to {self.classes - 1}, "
-                "and -1 means no label"
-            )
-        return array.astype(np.int64)
+        return check_labels(labels, rows, self.classes)
 
     def _infer(self, samples: npt.ArrayLike, wanted: str) -> IntArray:
         return self.executor.stream("infer", {self._input.name: self.encode(samples)}, [wanted])[wanted]
@@ -232,24 +214,21 @@ def _numbers(array: npt.NDArray[Any], what: str) -> FloatArray:
         raise DataError(f"{what}: not numbers") from None
 
 
-class _bar:  # noqa: N801  (used as a context manager, like a function)
-    """A progress bar on standard error, or nothing."""
-
-    def __init__(self, total: int, shown: bool) -> None:
-        self._total, self._shown = total, shown
-
-    def __enter__(self) -> Any:
-        if not self._shown:
-            return lambda count: None
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._progress.start()
-        task = self._progress.add_task("learning", total=self._total)
-        return lambda count: self._progress.advance(task, count)
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            self._progress.stop()
+def check_labels(labels: npt.ArrayLike | None, rows: int, classes: int) -> IntArray:
+    """Labels as int64, -1 where there is none.  Raises DataError for a wrong count or value."""
+    if labels is None:
+        return np.full(rows, -1, np.int64)
+    array = np.asarray(labels)
+    if array.shape != (rows,):
+        raise DataError(f"labels: shape {array.shape} for {rows} samples; one label a sample")
+    if array.dtype.kind not in "iub":
+        as_numbers = _numbers(array, "labels")
+        if not np.isfinite(as_numbers).all() or (as_numbers != np.floor(as_numbers)).any():
+            raise DataError("labels: whole numbers wanted; -1 means no label")
+        array = as_numbers
+    if rows and (array.min() < -1 or array.max() >= classes):
+        raise DataError(
+            f"labels: {array.min():g} to {array.max():g}; this model has classes 0 to {classes - 1}, "
+            "and -1 means no label"
+        )
+    return array.astype(np.int64)

@@ -112,10 +112,7 @@ def _overlay(program: Program, ops: tuple[Op, ...], base: int) -> tuple[dict[str
             if tensor.role is not Role.SCRATCH or name in offsets:
                 continue
             heir = _takes_over(program, op, output_field, live, last_use, position)
-            if heir is None:
-                offset = _lowest_gap(program, tensor, live, base)
-            else:
-                offset = live.pop(heir)
+            offset = _lowest_gap(program, tensor, live, base) if heir is None else live.pop(heir)
             offsets[name] = live[name] = offset
             end = max(end, offset + tensor.byte_count)
         live = {name: offset for name, offset in live.items() if last_use[name] > position}

@@ -413,6 +413,12 @@ class Program:
             digest.update(pack(state[tensor.name], tensor.format))
         return digest.hexdigest()
 
+    def weights_changed(self, state: Mapping[str, IntArray]) -> float:
+        """Share of learnt weights (heads count, biases do not) in which a state differs from the one carried."""
+        names = {op.w for op in self.sections.get("learn", ()) if isinstance(op, OuterUpdate)}
+        changed = sum(int((state[name] != self.values[name]).sum()) for name in names)
+        return changed / max(sum(self.by_name[name].size for name in names), 1)
+
     def updates_per_sample(self, section: str = "learn") -> int:
         """Weights touched by one run of a section (heads count, biases do not)."""
         return sum(self.by_name[op.w].size for op in self.sections.get(section, ()) if isinstance(op, OuterUpdate))

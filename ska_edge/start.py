@@ -1,7 +1,7 @@
 """Start weights: the random numbers the papers started from, without PyTorch.
 
-`torch.manual_seed(s); torch.randn(n)` for n >= 16 is MT19937 with 24-bit uniforms and a Box-Muller transform over blocks
-of sixteen; NumPy's legacy generator holds the same MT19937.  Agrees with PyTorch to 4e-9 (DESIGN.md, golden facts).
+`torch.manual_seed(s); torch.randn(n)` for n >= 16 is MT19937 with 24-bit uniforms and a Box-Muller transform over
+blocks of sixteen; NumPy's legacy generator holds the same MT19937.  Agrees with the papers' start weights to 5e-9.
 """
 
 from __future__ import annotations

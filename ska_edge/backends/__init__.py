@@ -17,7 +17,7 @@ NAMES = tuple(_EXECUTORS)
 
 
 def open_executor(name: str, program: Program) -> Executor:
-    """Load a Program into the named executor.  Raises SkaError for an unknown name, MissingError for a missing library."""
+    """Load a Program into an executor.  Raises SkaError for an unknown name, MissingError without its library."""
     if name not in _EXECUTORS:
         raise SkaError(f"executor {name!r}: allowed are {', '.join(NAMES)}")
     module, attribute = _EXECUTORS[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from ..errors import NetworkError
@@ -24,7 +25,7 @@ def rule_named(name: str, **parameters: Any) -> Rule:
     try:
         return RULES[name](**given)
     except TypeError:
-        known = ", ".join(RULES[name].__dataclass_fields__)
+        known = ", ".join(each.name for each in fields(RULES[name]))
         raise NetworkError(f"rule {name}: parameters {', '.join(given)}; it has {known}") from None
 
 

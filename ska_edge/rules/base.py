@@ -29,6 +29,8 @@ class Rule(ABC):
     """
 
     name: ClassVar[str]
+    centred_inputs: ClassVar[bool] = False
+    """Whether samples learn better with each feature's mean subtracted."""
     rate: float
     forward_steps: int
 

@@ -9,7 +9,7 @@ hidden neuron feels the sum of what the head's neurons feel, (M e) D', held duri
 It minimises the head's cross-entropy in bits plus a times the layer's own entropy.  No signal crosses a layer.  Said
 plainly: with a learnt head, a layer below its head is backprop through one layer; what it never does is pass an error
 from one hidden layer to the next.  `code` heads hold fixed signs instead, drawn from the lattice: no memory, no weight
-transport, every neuron knows only its own code.  The class layer is the head of the last hidden layer, and always learnt.
+transport, every neuron knows only its own code.  The class layer is the last hidden layer's head, and always learnt.
 
 Bound: |e| <= 1, and the drive saturates at 8 (SPEC 1.3), so |g| <= (0.22 a + a + 8/4) / ln 2 < 4.7 in every step.
 
@@ -50,6 +50,7 @@ class Guided(Rule):
     """
 
     name: ClassVar[str] = "guided"
+    centred_inputs: ClassVar[bool] = True
     rate: float = 0.03
     forward_steps: int = 8
     head_rate: float = 0.2
@@ -124,7 +125,7 @@ class Guided(Rule):
         head_start: FloatArray,
         exponents: Mapping[str, int],
     ) -> tuple[Tensor, Tensor]:
-        """One hidden layer and its head; `below` and the result: what the next layer reads, in `infer` and in `learn`."""
+        """One hidden layer and its head; `below` and the result: what a next layer reads, in `infer` and in `learn`."""
         width, classes = start.shape[0], head_start.shape[0]
         is_last = layer == len(network.shape) - 2
         seen, x = below
@@ -186,7 +187,7 @@ class Guided(Rule):
         return build.tensor("label", (), Format(16, 0), Role.INPUT, Kind.LABEL)
 
     def _gate(self, build: Builder, layer: int, rate: Tensor, error: Tensor) -> Tensor:
-        """The rate, or 0 where every class is within tolerance of its target: a sample that is known teaches nothing."""
+        """The rate, or 0 where every class is within tolerance: a sample that is known teaches nothing."""
         zero = self._zero(build)
         surprise = build.scratch(f"surprise{layer}", (), Format(16, 2 * error.format.exponent), Kind.ERROR, layer)
         build.contract("learn", surprise, error, error, "c,c->", site=Site.SOMA)

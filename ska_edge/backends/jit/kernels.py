@@ -1,8 +1,8 @@
 """Compiled kernels, one a primitive, in the order of SPEC 5.  They know rows of numbers, not Programs.
 
-`mem` is the address of the arena (constants behind it).  `T` has a row per tensor: kind, byte offset, elements, columns,
-lowest and highest raw value; `view` turns a row into a tuple whose address is absolute.  `p` is an operation's row as
-`machine.py` writes it.  The range proof (SPEC 4.4) is why plain int64 sums are exact.
+`mem` is the address of the arena (constants behind it).  `T` has a row per tensor: kind, byte offset, elements,
+columns, lowest and highest raw value; `view` turns a row into a tuple whose address is absolute.
+`p` is an operation's row as `machine.py` writes it.  The range proof (SPEC 4.4) is why plain int64 sums are exact.
 """
 
 from __future__ import annotations

@@ -1,0 +1,5 @@
+"""`python -m ska_edge`."""
+
+from .cli import main
+
+main()
