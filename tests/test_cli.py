@@ -235,10 +235,15 @@ def test_interrupt_keeps_the_last_snapshot(tmp_path: Path) -> None:
     Learner.load(path, "oracle").learn_one([0.0] * 64, 3)
 
 
-def test_second_start_is_quick(model: Path) -> None:
-    """Compiled code comes from the cache: loading it takes far less than compiling it (some ten seconds)."""
-    words = [sys.executable, "-m", "ska_edge", "predict", str(model), "--dataset", "digits", "--json"]
-    subprocess.run(words, check=True, capture_output=True)
-    started = time.perf_counter()
-    subprocess.run(words, check=True, capture_output=True)
-    assert time.perf_counter() - started < 8
+def test_compiled_code_comes_from_the_cache(model: Path) -> None:
+    """A second process loads what the first compiled (its speed is the benchmark's business)."""
+    code = (
+        "import sys; from ska_edge import Learner; from ska_edge.backends.jit import kernels;"
+        "Learner.load(sys.argv[1]).learn_one([0.0] * 64, 3);"
+        "stats = kernels.stream.stats; print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))"
+    )
+    outputs = [
+        subprocess.run([sys.executable, "-c", code, str(model)], check=True, capture_output=True, text=True).stdout
+        for _ in range(2)
+    ]
+    assert outputs[1].split() == ["1", "0"]

@@ -1,4 +1,4 @@
-"""Fail unless `import ska_edge` is cheap: under 0.3 s (median of five fresh processes) and without any heavy package."""
+"""Fail unless `import ska_edge` is cheap: under 0.3 s (median of five processes) and without any heavy package."""
 
 import statistics
 import subprocess

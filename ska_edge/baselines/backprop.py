@@ -4,7 +4,7 @@ Written as good embedded C would be: flat arrays, no gradient buffer, and each l
 activations, so that learning needs one float per neuron beyond the weights.  Hidden units are sigmoid or ReLU; the
 output is softmax with cross-entropy.  The functions below are plain Python; `learn` has Numba compile them.
 
-Learning rates were chosen on learning rows only, by `python -m ska_edge.baselines.backprop` (see `RATES`).
+Learning rates were chosen on learning rows only, by `python -m ska_edge.baselines.backprop` (a minute; see `RATES`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,14 @@ UNITS = ("sigmoid", "relu")
 GRID = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 RATES: dict[tuple[tuple[int, ...], str], float] = {
     ((64, 16, 10), "sigmoid"): 0.2,
-    ((64, 16, 10), "relu"): 0.01,
+    ((64, 16, 10), "relu"): 0.1,
 }
+"""Shape and hidden units -> learning rate.  20 passes over digits, ten seeds, mean accuracy on validation rows:
+
+rate      0.001  0.002  0.005  0.01   0.02   0.05   0.1    0.2    0.5    1
+sigmoid   0.7285 0.8344 0.9184 0.9444 0.9590 0.9681 0.9712 0.9733 0.9705 0.9670
+relu      0.9104 0.9396 0.9573 0.9646 0.9698 0.9708 0.9715 0.9649 0.5073 0.1003
+"""
 FLOAT_BYTES = 4
 
 _Array = npt.NDArray[Any]
@@ -104,10 +110,10 @@ def cost(shape: tuple[int, ...], hidden: str) -> Cost:
 
 
 def default_rate(shape: tuple[int, ...], hidden: str) -> float:
-    """The rate `choose_rate` found for this shape; NetworkError where nobody has looked yet."""
+    """The rate `validate_rates` found best for this shape; NetworkError where nobody has looked yet."""
     if (shape, hidden) not in RATES:
         name = "-".join(map(str, shape))
-        raise NetworkError(f"backprop {name}, {hidden}: no learning rate chosen yet; choose_rate() finds one for RATES")
+        raise NetworkError(f"backprop {name}, {hidden}: no learning rate chosen yet; validate_rates() tells which belongs into RATES")
     return RATES[shape, hidden]
 
 
