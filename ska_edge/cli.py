@@ -43,6 +43,12 @@ class _Group(click.Group):
             _fail(error.format_message(), error.exit_code, as_json)
         except SkaError as error:
             _fail(str(error), error.exit_code, as_json)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except BrokenPipeError:  # the reader of our output has gone, as in `ska-edge show model.ska | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)

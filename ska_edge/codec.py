@@ -69,18 +69,20 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
+            temporary = Path(file.name)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # a temporary file starts private
-        os.replace(temporary, path)
+        temporary.chmod(0o666 & ~umask)  # a temporary file starts private
+        temporary.replace(path)
+        temporary = None
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise FileError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:  # also where Ctrl-C came in between
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def _decode(data: bytes) -> Program:

@@ -6,7 +6,9 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 extras=$(IFS=,; echo "$*")
 mark=.venv/ready-${extras:-plain}
-if [ -e "$mark" ] && [ -z "$(find pyproject.toml tools/constraints.txt -newer "$mark")" ]; then exit 0; fi
+for done in "$mark" .venv/ready-test; do  # the extra `test` includes everything
+  if [ -e "$done" ] && [ -z "$(find pyproject.toml tools/constraints.txt -newer "$done")" ]; then exit 0; fi
+done
 command -v "$python" >/dev/null || {
   echo "setup: $python is not installed; on Debian: apt-get install python3 python3-venv" >&2
   exit 3
