@@ -22,8 +22,8 @@ class Rows(NamedTuple):
 class Cost:
     """What a method needs on the device.
 
-    `weight_bytes`: all that is learnt or used to decide.  `state_bytes`: what learning needs beyond it, input and output
-    buffers apart.  `macs_per_sample`: multiplications in one learning step (exp, division and additions are not counted).
+    `weight_bytes`: all that is learnt or used to decide.  `state_bytes`: what learning needs beyond it, input and
+    output buffers apart.  `macs_per_sample`: multiplications in one learning step (no exp, division or addition).
     """
 
     weight_bytes: int

@@ -113,7 +113,9 @@ def default_rate(shape: tuple[int, ...], hidden: str) -> float:
     """The rate `validate_rates` found best for this shape; NetworkError where nobody has looked yet."""
     if (shape, hidden) not in RATES:
         name = "-".join(map(str, shape))
-        raise NetworkError(f"backprop {name}, {hidden}: no learning rate chosen yet; validate_rates() tells which belongs into RATES")
+        raise NetworkError(
+            f"backprop {name}, {hidden}: no learning rate chosen yet; validate_rates() tells which belongs into RATES"
+        )
     return RATES[shape, hidden]
 
 
@@ -147,7 +149,9 @@ def _clamp(logits: _Array, label: int) -> None:
     logits[label] -= 1.0
 
 
-def _backward(widths: _Array, weights: _Array, biases: _Array, units: _Array, label: int, rate: Any, relu: bool) -> None:
+def _backward(
+    widths: _Array, weights: _Array, biases: _Array, units: _Array, label: int, rate: Any, relu: bool
+) -> None:
     """Errors downward, already times the rate; weights move on the way; each error overwrites its unit."""
     u = len(units) - widths[-1]
     w, b = len(weights), len(biases)

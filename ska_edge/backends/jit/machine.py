@@ -94,7 +94,11 @@ class NumbaExecutor(Executor):
         start = int(self._tables[self._last_section][self._index[tensor], 1])
         if start < 0:
             raise ProgramError(f"{tensor}: section {self._last_section} does not use it")
-        return unpack(self.memory[start : start + declared.byte_count].tobytes(), declared.shape, declared.format)
+        stored = self.memory[start : start + declared.byte_count].copy()
+        columns = declared.shape[-1] if declared.shape else 1
+        if declared.role is Role.SCRATCH and declared.format.stored_bits == 4 and columns % 2:
+            stored.reshape(-1, columns // 2 + 1)[:, -1] &= 15  # padding holds what lay there before
+        return unpack(stored.tobytes(), declared.shape, declared.format)
 
     def run(self, section: str, first: int = 0, last: int | None = None) -> None:
         """Run a section once."""
