@@ -42,7 +42,7 @@ def lower(
     encoding = encoding or Encoding()
     build = Builder(chosen)
     x = build.tensor("x", (network.shape[0],), input_format(chosen, encoding), Role.INPUT, Kind.SAMPLE)
-    network.rule.emit(build, network, x, calibrate(network, chosen, samples, labels, encoding))
+    network.rule.emit(build, network.start_weights(), x, calibrate(network, chosen, samples, labels, encoding))
     return build.program(encoding, meta or {})
 
 

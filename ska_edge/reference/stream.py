@@ -52,7 +52,7 @@ class FloatLearner:
         self.head_biases: list[FloatArray] = []
         if isinstance(rule, Guided):
             starts = starts[:-1]
-            self.heads = [head.copy() for head in rule.start_heads(network)]
+            self.heads = [head.copy() for head in rule.start_heads(network.start_weights())]
             self.head_biases = [np.zeros(len(head)) for head in self.heads]
         self.weights = [start.copy() for start in starts]
         self.biases = [np.zeros(len(start)) for start in starts]
@@ -62,7 +62,7 @@ class FloatLearner:
         """The learnt matrices by the names of `Rule.weight_shapes`."""
         named = {f"W{i}": w for i, w in enumerate(self.weights, start=1)}
         named.update({f"H{i}": head for i, head in enumerate(self.heads, start=1)})
-        return {name: named[name] for name in self.rule.weight_shapes(self.network)}
+        return {name: named[name] for name in self.rule.learnt_matrices(self.network.shape)}
 
     def decisions(self, x: FloatArray) -> FloatArray:
         """Decisions of the last layer (of the class layer, if guided) for rows of x."""
@@ -103,7 +103,7 @@ class FloatLearner:
             total, _, _ = flow(z, rule.rate, rule.forward_steps - 1, head.T @ e, 2.0**-rule.entropy_shift)
             if e.any() or (label < 0 and rule.unlabelled == "entropy"):
                 self._move(f"s{layer}", w, b, rule.rate / LN2 / (1.0 + x @ x) * total, x)
-            if rule.learns_head(self.network, layer):
+            if rule.learns_head(layer, len(self.heads)):
                 self._move(f"hs{layer}", head, c, -rule.head_rate / LN2 / (1.0 + d @ d) * e, d)
             x = d
 

@@ -6,15 +6,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from ..builder import BIAS_EXPONENT, FACTOR_BITS, KNOWLEDGE, Builder
 from ..errors import NetworkError
 from ..fixed import FloatArray, Format
-from ..program import Kind, Tensor
-
-if TYPE_CHECKING:
-    from ..network import Network
+from ..program import Kind, Role, Tensor
 
 MAX_FORWARD_STEPS = 1024
 MAX_RATE = 5.0
@@ -49,15 +46,18 @@ class Rule(ABC):
         """Standard deviation of the start weights."""
 
     @abstractmethod
-    def weight_shapes(self, network: Network) -> dict[str, tuple[int, int]]:
-        """Name and shape [outputs, inputs] of every learnt matrix.
+    def learnt_matrices(self, shape: tuple[int, ...]) -> tuple[str, ...]:
+        """Names of the learnt matrices of a network of these widths.
 
         Calibration gives `emit` an exponent for each and one for its factor: "W1" and "s1", "H1" and "hs1".
         """
 
     @abstractmethod
-    def emit(self, build: Builder, network: Network, x: Tensor, exponents: Mapping[str, int]) -> None:
-        """Write the sections `infer` and `learn`, ending in outputs `decision` and `choice`."""
+    def emit(self, build: Builder, starts: Sequence[FloatArray], x: Tensor, exponents: Mapping[str, int]) -> None:
+        """Write the sections `infer` and `learn`, ending in outputs `decision` and `choice`.
+
+        `starts`: start weights, one [outputs, inputs] matrix per pair of widths.
+        """
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ class DenseLayer:
     bias: Tensor
     knowledge: Tensor
     decision: Tensor
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the weights are state, not codes."""
+        return self.weights.role is Role.STATE
 
     @classmethod
     def declare(

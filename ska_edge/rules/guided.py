@@ -21,9 +21,9 @@ nothing by default (`unlabelled="ignore"`), or through the entropy term alone (`
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,9 +32,6 @@ from ..errors import NetworkError
 from ..fixed import FloatArray, Format, lattice_offset
 from ..program import Arg, Kind, Role, Site, Tensor
 from .base import DenseLayer, Rule, check_names
-
-if TYPE_CHECKING:
-    from ..network import Network
 
 _HEADS = ("learnt", "code")
 _UNLABELLED = ("ignore", "entropy")
@@ -80,54 +77,50 @@ class Guided(Rule):
         """1 / sqrt(inputs), so that knowledge starts near unit size."""
         return 1.0 / math.sqrt(fan_in)
 
-    def weight_shapes(self, network: Network) -> dict[str, tuple[int, int]]:
+    def learnt_matrices(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """W1 .. and the heads H1 .. that are learnt; the class layer is the last head."""
-        hidden = network.shape[1:-1]
-        classes = network.shape[-1]
-        shapes = {f"W{i}": (n, network.shape[i - 1]) for i, n in enumerate(hidden, start=1)}
-        learnt = {f"H{i}": (classes, n) for i, n in enumerate(hidden, start=1) if self.learns_head(network, i)}
-        return {**shapes, **learnt}
+        hidden = range(1, len(shape) - 1)
+        return (*(f"W{i}" for i in hidden), *(f"H{i}" for i in hidden if self.learns_head(i, len(hidden))))
 
-    def learns_head(self, network: Network, layer: int) -> bool:
+    def learns_head(self, layer: int, hidden_layers: int) -> bool:
         """Whether the head of this hidden layer is learnt (the class layer always is)."""
-        return self.heads == "learnt" or layer == len(network.shape) - 2
+        return self.heads == "learnt" or layer == hidden_layers
 
-    def start_heads(self, network: Network) -> list[FloatArray]:
-        """One [classes, neurons] array a hidden layer: codes of +-1/2, or start weights of 2 / sqrt(neurons)."""
-        classes, hidden = network.shape[-1], network.shape[1:-1]
+    def start_heads(self, starts: Sequence[FloatArray]) -> list[FloatArray]:
+        """One [classes, neurons] matrix a hidden layer: codes of +-1/2, or start weights of 2 / sqrt(neurons)."""
+        classes, hidden_layers = starts[-1].shape[0], len(starts) - 1
         heads = []
-        for layer, width in enumerate(hidden, start=1):
+        for layer, width in enumerate((start.shape[0] for start in starts[:-1]), start=1):
             c, j = np.mgrid[0:classes, 0:width]
             signs = np.where(lattice_offset(j, c, layer) & 0x8000, 1.0, -1.0)
-            heads.append(signs * (2.0 * self.start_std(width) if self.learns_head(network, layer) else 0.5))
-        heads[-1] = 2.0 * network.start_weights()[-1]
+            heads.append(signs * (2.0 * self.start_std(width) if self.learns_head(layer, hidden_layers) else 0.5))
+        heads[-1] = 2.0 * starts[-1]
         return heads
 
-    def emit(self, build: Builder, network: Network, x: Tensor, exponents: Mapping[str, int]) -> None:
-        """Layer by layer: decide, let the head judge, flow, learn the head, learn the layer."""
-        starts, heads = network.start_weights(), self.start_heads(network)
+    def emit(self, build: Builder, starts: Sequence[FloatArray], x: Tensor, exponents: Mapping[str, int]) -> None:
+        """Layer by layer: decide, let the head judge, flow, learn the layer, learn the head."""
+        heads = self.start_heads(starts)
         below = (x, x)
-        last = len(network.shape) - 2
-        for layer in range(1, last + 1):
-            below = self._layer(build, network, layer, below, starts[layer - 1], heads[layer - 1], exponents)
-        choice = build.tensor("choice", (), Format(FACTOR_BITS, 0), Role.OUTPUT, Kind.CHOICE, last)
+        for layer, (start, head) in enumerate(zip(starts[:-1], heads, strict=True), start=1):
+            below = self._layer(build, layer, below, start, head, exponents, is_last=layer == len(heads))
+        choice = build.tensor("choice", (), Format(FACTOR_BITS, 0), Role.OUTPUT, Kind.CHOICE, len(heads))
         for section in ("infer", "learn"):
-            build.emit(section, Arg(choice.name, "decision", layer=last))
+            build.emit(section, Arg(choice.name, "decision", layer=len(heads)))
         build.finish("learn")
 
     def _layer(
         self,
         build: Builder,
-        network: Network,
         layer: int,
         below: tuple[Tensor, Tensor],
         start: FloatArray,
         head_start: FloatArray,
         exponents: Mapping[str, int],
+        *,
+        is_last: bool,
     ) -> tuple[Tensor, Tensor]:
         """One hidden layer and its head; `below` and the result: what a next layer reads, in `infer` and in `learn`."""
         width, classes = start.shape[0], head_start.shape[0]
-        is_last = layer == len(network.shape) - 2
         seen, x = below
         dense = DenseLayer.declare(build, layer, x, start, exponents[f"W{layer}"])
         centred = build.scratch(f"C{layer}", (width,), _centred(build), Kind.DECISION, layer)
@@ -162,7 +155,7 @@ class Guided(Rule):
         build.learn_dense("learn", dense.weights, dense.bias, factor, x)
         handed_on = build.scratch(f"C{layer}.kept", (width,), _centred(build), Kind.DECISION, layer)
         build.scale("learn", handed_on, kept, c=self._minus_half(build))
-        if self.learns_head(network, layer):
+        if head.learnt:
             head_rate = build.normalised_rate("learn", f"h{layer}", handed_on, self.head_rate, layer)
             factor_format = build.factor_format(head.weights, handed_on, exponents[f"hs{layer}"])
             head_factor = build.scratch(f"hs{layer}", (classes,), factor_format, Kind.FACTOR, layer)

@@ -9,17 +9,14 @@ What it minimises is H(D|x) alone: on a stream all neurons drift the same way an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from ..builder import FACTOR_BITS, Builder
-from ..fixed import Format
+from ..fixed import FloatArray, Format
 from ..program import Arg, Kind, Role, Tensor
 from .base import DenseLayer, Rule
-
-if TYPE_CHECKING:
-    from ..network import Network
 
 
 @dataclass(frozen=True)
@@ -34,16 +31,15 @@ class Published(Rule):
         """The papers start at 0.01, whatever the layer."""
         return 0.01
 
-    def weight_shapes(self, network: Network) -> dict[str, tuple[int, int]]:
+    def learnt_matrices(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """W1, W2, ..."""
-        pairs = zip(network.shape[1:], network.shape[:-1], strict=True)
-        return {f"W{layer}": pair for layer, pair in enumerate(pairs, start=1)}
+        return tuple(f"W{layer}" for layer in range(1, len(shape)))
 
-    def emit(self, build: Builder, network: Network, x: Tensor, exponents: Mapping[str, int]) -> None:
+    def emit(self, build: Builder, starts: Sequence[FloatArray], x: Tensor, exponents: Mapping[str, int]) -> None:
         """One flow and one rank-1 update a layer."""
         below_first, below_learn = x, x
-        last = len(network.shape) - 1
-        for layer, start in enumerate(network.start_weights(), start=1):
+        last = len(starts)
+        for layer, start in enumerate(starts, start=1):
             width = start.shape[0]
             out_role = Role.OUTPUT if layer == last else Role.SCRATCH
             name = "decision" if layer == last else f"D{layer}"
@@ -62,7 +58,7 @@ class Published(Rule):
                 rate,
                 steps=self.forward_steps - 1,
                 rate=self.rate,
-                row=network.shape[layer - 1] + 1,
+                row=start.shape[1] + 1,
             )
             build.learn_dense("learn", dense.weights, dense.bias, factor, below_learn)
             below_first = below_learn = decision
