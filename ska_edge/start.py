@@ -45,4 +45,4 @@ class NormalStream:
 def _box_muller(u: np.ndarray[tuple[int], np.dtype[np.float32]]) -> FloatArray:
     radius = np.sqrt(np.float32(-2.0) * np.log(np.float32(1.0) - u[:8]))  # float32 throughout, as PyTorch does
     angle = np.float32(2.0 * np.pi) * u[8:]
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)]).astype(np.float64)
+    return np.asarray(np.concatenate([radius * np.cos(angle), radius * np.sin(angle)]), np.float64)
