@@ -15,17 +15,14 @@ import numpy.typing as npt
 
 from .errors import NetworkError
 from .fixed import Format, IntArray, quantise
-from .profiles import Profile
-from .program import (
+from .operations import (
     Advance,
     Contract,
-    Encoding,
     Flow,
     Kind,
     Lut,
     Op,
     OuterUpdate,
-    Program,
     Role,
     Rounding,
     Scale,
@@ -34,6 +31,8 @@ from .program import (
     Tensor,
     Update,
 )
+from .profiles import Profile
+from .program import Encoding, Program
 from .proof import prove
 
 KNOWLEDGE = Format(16, -12)  # z in [-8, 8): sigmoid(8) is 1 within 15 bits

@@ -12,19 +12,8 @@ from typing import Any, get_type_hints
 
 from .errors import FileError, ProgramError
 from .fixed import Format, pack, unpack
-from .program import (
-    MAX_ELEMENTS,
-    OPS,
-    Encoding,
-    Kind,
-    Op,
-    Program,
-    Role,
-    Rounding,
-    Site,
-    Tensor,
-    canonical_json,
-)
+from .operations import MAX_ELEMENTS, OPS, Kind, Op, Role, Rounding, Site, Tensor
+from .program import Encoding, Program, canonical_json
 
 MAGIC = b"\x89SKA\r\n\x1a\n"
 VERSION = 1

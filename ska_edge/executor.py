@@ -10,7 +10,8 @@ import numpy as np
 
 from .errors import ProgramError
 from .fixed import IntArray
-from .program import Program, Role
+from .operations import Role
+from .program import Program
 
 
 class Executor(ABC):

@@ -17,7 +17,7 @@ import numpy as np
 from .errors import ProgramError
 from .executor import Executor
 from .fixed import Format, IntArray
-from .program import (
+from .operations import (
     Advance,
     Arg,
     Contract,
@@ -28,7 +28,6 @@ from .program import (
     Op,
     OuterUpdate,
     Pool,
-    Program,
     Role,
     Rounding,
     Scale,
@@ -36,6 +35,7 @@ from .program import (
     Tensor,
     Update,
 )
+from .program import Program
 from .wellformed import split_axes
 
 ONE = 1 << 15  # a decision of 1.0 inside the flow (SPEC 5.4)

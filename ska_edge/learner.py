@@ -15,7 +15,8 @@ from . import codec
 from .backends import open_executor
 from .errors import DataError, SkaError
 from .fixed import FloatArray, IntArray, dequantise, quantise
-from .program import Kind, Program, Role
+from .operations import Kind, Role
+from .program import Program
 from .progress import bar
 
 SATURATED_BEYOND = 4.0

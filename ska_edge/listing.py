@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .operations import Op, op_to_json, tensor_to_json
 from .plan import learning_bytes, memory
-from .program import Op, Program, op_to_json, tensor_to_json
+from .program import Program
 from .proof import Bound, prove
 
 TABLE_WIDTH = 132

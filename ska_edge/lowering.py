@@ -11,8 +11,9 @@ import numpy as np
 from .builder import FACTOR_BITS, Builder
 from .fixed import FloatArray, Format, IntArray
 from .network import Network
+from .operations import Kind, Role
 from .profiles import Profile, profile_named
-from .program import Encoding, Kind, Program, Role
+from .program import Encoding, Program
 from .reference.stream import FloatLearner
 
 REHEARSAL_SAMPLES = 1500

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .program import Kind, Op, Program, Role, Tensor
+from .operations import Kind, Op, Role, Tensor
+from .program import Program
 
 _WEIGHTS = (Kind.WEIGHT, Kind.HEAD, Kind.BIAS)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from .errors import ProgramError
-from .program import (
+from .operations import (
     Advance,
     Arg,
     Contract,
+    Draft,
     Flow,
     Gather,
     Lattice,
@@ -30,9 +31,6 @@ from .program import (
     Update,
 )
 from .wellformed import split_axes
-
-if TYPE_CHECKING:
-    from .program import Program
 
 Range: TypeAlias = "tuple[int, int]"
 ONE = 1 << 15
@@ -62,7 +60,7 @@ class Bound:
         return self.acc_bits - self.need_bits
 
 
-def prove(program: Program) -> tuple[Bound, ...]:
+def prove(program: Draft) -> tuple[Bound, ...]:
     """Bound every operation of every section; ProgramError names the first that could overflow."""
     bounds: list[Bound] = []
     for section, ops in program.sections.items():
@@ -98,7 +96,7 @@ def bits_of(*values: int) -> int:
     return max((value if value >= 0 else ~value).bit_length() for value in values) + 1
 
 
-def _declared(program: Program, tensor: Tensor) -> Range:
+def _declared(program: Draft, tensor: Tensor) -> Range:
     if tensor.role is Role.CONST:
         values = program.values[tensor.name]
         return int(values.min()), int(values.max())
@@ -137,7 +135,7 @@ def _rounding(shift: int, rounding: Rounding) -> Range:
 _Result: TypeAlias = "tuple[str, Range, int, int]"
 
 
-def _sum(program: Program, ranges: dict[str, Range], op: Contract | Scale, product: Range) -> _Result:
+def _sum(program: Draft, ranges: dict[str, Range], op: Contract | Scale, product: Range) -> _Result:
     scaled = _times(product, (op.gain, op.gain))
     carried = ranges[op.c] if op.c else (0, 0)
     biased = _plus(scaled, _shifted(carried, -op.c_shift))
@@ -150,7 +148,7 @@ def _sum(program: Program, ranges: dict[str, Range], op: Contract | Scale, produ
     return op.out, value, bits_of(*widest), op.acc_bits
 
 
-def _contract(program: Program, ranges: dict[str, Range], op: Contract) -> _Result:
+def _contract(program: Draft, ranges: dict[str, Range], op: Contract) -> _Result:
     a_axes, b_axes, out_axes = split_axes(op.axes)
     extents = dict(zip(a_axes, program.by_name[op.a].shape, strict=True))
     extents.update(zip(b_axes, program.by_name[op.b].shape, strict=True))
@@ -164,12 +162,12 @@ def _contract(program: Program, ranges: dict[str, Range], op: Contract) -> _Resu
     return _sum(program, ranges, op, total)
 
 
-def _scale(program: Program, ranges: dict[str, Range], op: Scale) -> _Result:
+def _scale(program: Draft, ranges: dict[str, Range], op: Scale) -> _Result:
     product = _times(ranges[op.a], ranges[op.b]) if op.b else ranges[op.a]
     return _sum(program, ranges, op, product)
 
 
-def _lut(program: Program, ranges: dict[str, Range], op: Lut) -> _Result:
+def _lut(program: Draft, ranges: dict[str, Range], op: Lut) -> _Result:
     table = program.values[op.table]
     steepest = max(abs(int(b) - int(a)) for a, b in zip(table[:-1], table[1:], strict=True))
     largest = max(abs(int(table.min())), abs(int(table.max())))
@@ -181,7 +179,7 @@ def _lut(program: Program, ranges: dict[str, Range], op: Lut) -> _Result:
     return op.out, value, need, 64
 
 
-def _flow_decision(program: Program, op: Flow) -> Range:
+def _flow_decision(program: Draft, op: Flow) -> Range:
     table = program.values[op.table]
     value = (int(table.min()), int(table.max()))
     if op.decision_shift:
@@ -190,7 +188,7 @@ def _flow_decision(program: Program, op: Flow) -> Range:
     return max(value[0], declared.lo), min(value[1], declared.hi)
 
 
-def _flow(program: Program, ranges: dict[str, Range], op: Flow) -> _Result:
+def _flow(program: Draft, ranges: dict[str, Range], op: Flow) -> _Result:
     z = program.by_name[op.z].format
     fraction = -z.exponent
     q = (z.lo, z.hi)  # the flow may take z anywhere in its format
@@ -220,39 +218,39 @@ def _flow(program: Program, ranges: dict[str, Range], op: Flow) -> _Result:
     return op.factor, _shifted(factor, op.shift), bits_of(*factor, *entropy), 64
 
 
-def _outer_update(program: Program, ranges: dict[str, Range], op: OuterUpdate) -> _Result:
+def _outer_update(program: Draft, ranges: dict[str, Range], op: OuterUpdate) -> _Result:
     product = _times(ranges[op.s], ranges[op.x])
     rounded = _plus(product, _rounding(op.shift, Rounding.LATTICE))
     value = _plus(ranges[op.w], _shifted(rounded, op.shift))
     return op.w, value, bits_of(*product, *rounded, *value), 64
 
 
-def _update(program: Program, ranges: dict[str, Range], op: Update) -> _Result:
+def _update(program: Draft, ranges: dict[str, Range], op: Update) -> _Result:
     carried = _shifted(ranges[op.v], -op.v_shift)
     rounded = _plus(carried, _rounding(op.shift, Rounding.LATTICE))
     value = _plus(ranges[op.p], _shifted(rounded, op.shift))
     return op.p, value, bits_of(*carried, *rounded, *value), 64
 
 
-def _lattice(program: Program, ranges: dict[str, Range], op: Lattice) -> _Result:
+def _lattice(program: Draft, ranges: dict[str, Range], op: Lattice) -> _Result:
     return op.out, (0, 0xFFFF), 17, 32
 
 
-def _gather(program: Program, ranges: dict[str, Range], op: Gather | Pool) -> _Result:
+def _gather(program: Draft, ranges: dict[str, Range], op: Gather | Pool) -> _Result:
     return op.out, ranges[op.a], bits_of(*ranges[op.a]), 64
 
 
-def _select(program: Program, ranges: dict[str, Range], op: Select) -> _Result:
+def _select(program: Draft, ranges: dict[str, Range], op: Select) -> _Result:
     value = _hull(ranges[op.a], ranges[op.b])
     return op.out, value, bits_of(*value, *ranges[op.p], *ranges[op.q]), 64
 
 
-def _arg(program: Program, ranges: dict[str, Range], op: Arg) -> _Result:
+def _arg(program: Draft, ranges: dict[str, Range], op: Arg) -> _Result:
     last = program.by_name[op.a].shape[-1] - 1
     return op.out, (0, last), bits_of(*ranges[op.a], last), 64
 
 
-def _advance(program: Program, ranges: dict[str, Range], op: Advance) -> _Result:
+def _advance(program: Draft, ranges: dict[str, Range], op: Advance) -> _Result:
     return op.t, ranges[op.t], bits_of(ranges[op.t][1] + 1), 64
 
 

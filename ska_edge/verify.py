@@ -14,7 +14,8 @@ from .errors import MissingError, SkaError
 from .executor import Executor
 from .fixed import IntArray
 from .learner import check_labels, encode
-from .program import Kind, Program, Role
+from .operations import Kind, Role
+from .program import Program
 
 TRACED_SAMPLES = 4
 CHUNK = 256

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from .errors import ProgramError
-from .program import (
+from .operations import (
     MAX_ELEMENTS,
     MAX_STEPS,
     MAX_WORK,
@@ -15,6 +14,7 @@ from .program import (
     Advance,
     Arg,
     Contract,
+    Draft,
     Flow,
     Gather,
     Kind,
@@ -30,15 +30,12 @@ from .program import (
     Update,
 )
 
-if TYPE_CHECKING:
-    from .program import Program
-
 MAX_TENSORS = 4096
 MAX_OPS = 65536
 MAX_SHIFT = 62
 
 
-def check(program: Program) -> None:
+def check(program: Draft) -> None:
     """Raise ProgramError at the first broken rule; the message names section, operation and tensor."""
     if len(program.tensors) > MAX_TENSORS or sum(map(len, program.sections.values())) > MAX_OPS:
         raise ProgramError(f"Program: more than {MAX_TENSORS} tensors or {MAX_OPS} operations")
@@ -53,7 +50,7 @@ def check(program: Program) -> None:
             raise ProgramError(f"section {section}: {work} elementary steps a run; allowed are {MAX_WORK}")
 
 
-def _work(program: Program, op: Op) -> int:
+def _work(program: Draft, op: Op) -> int:
     """Elementary steps of one run, for the bound against hostile files."""
     if isinstance(op, Contract):
         a_axes, b_axes, _ = split_axes(op.axes)
@@ -65,7 +62,7 @@ def _work(program: Program, op: Op) -> int:
     return max(program.by_name[name].size for name in names)
 
 
-def _check_tensors(program: Program) -> None:
+def _check_tensors(program: Draft) -> None:
     if len(program.by_name) != len(program.tensors):
         raise ProgramError("Program: two tensors share a name")
     for tensor in program.tensors:
@@ -89,7 +86,7 @@ def _check_tensors(program: Program) -> None:
         raise ProgramError(f"values for unknown tensors: {', '.join(sorted(extra))}")
 
 
-def _check_section(program: Program, section: str, ops: tuple[Op, ...]) -> None:
+def _check_section(program: Draft, section: str, ops: tuple[Op, ...]) -> None:
     defined = {t.name for t in program.of_role(Role.INPUT, Role.CONST, Role.STATE)}
     for position, op in enumerate(ops):
         where = f"{section}[{position}] {op.verb}"
@@ -112,7 +109,7 @@ def _check_section(program: Program, section: str, ops: tuple[Op, ...]) -> None:
         defined.update(written)
 
 
-def _check_locality(program: Program, where: str, op: Op) -> None:
+def _check_locality(program: Draft, where: str, op: Op) -> None:
     for name in op.inputs().values():
         tensor = program.by_name[name]
         from_below = op.layer is not None and tensor.layer == op.layer - 1 and tensor.kind is Kind.DECISION
@@ -132,7 +129,7 @@ def _require(condition: bool, where: str, what: str) -> None:
         raise ProgramError(f"{where}: {what}")
 
 
-def _suffix(program: Program, where: str, name: str | None, out: Tensor) -> None:
+def _suffix(program: Draft, where: str, name: str | None, out: Tensor) -> None:
     if name is not None:
         shape = program.by_name[name].shape
         fits = len(shape) <= len(out.shape) and out.shape[len(out.shape) - len(shape) :] == shape
@@ -144,7 +141,7 @@ def _shift(where: str, lowest: int = 0, **shifts: int) -> None:
         _require(lowest <= value <= MAX_SHIFT, where, f"{name} {value}; allowed are {lowest} to {MAX_SHIFT}")
 
 
-def _counter(program: Program, where: str, name: str | None, needed: bool = True) -> None:
+def _counter(program: Draft, where: str, name: str | None, needed: bool = True) -> None:
     _require((name is not None) == needed, where, "a lattice needs t, and only a lattice may have it")
     if name is not None:
         t = program.by_name[name]
@@ -152,7 +149,7 @@ def _counter(program: Program, where: str, name: str | None, needed: bool = True
         _require(good, where, f"{name} is no counter: one element of 16 to 32 bits without sign")
 
 
-def _sums(program: Program, where: str, op: Contract | Scale) -> None:
+def _sums(program: Draft, where: str, op: Contract | Scale) -> None:
     out = program.by_name[op.out]
     _suffix(program, where, op.c, out)
     _shift(where, c_shift=op.c_shift)
@@ -163,7 +160,7 @@ def _sums(program: Program, where: str, op: Contract | Scale) -> None:
     _counter(program, where, op.t, op.rounding.value == "lattice")
 
 
-def _contract(program: Program, where: str, op: Contract) -> None:
+def _contract(program: Draft, where: str, op: Contract) -> None:
     _sums(program, where, op)
     a_axes, b_axes, out_axes = split_axes(op.axes)
     extents: dict[str, int] = {}
@@ -187,20 +184,20 @@ def split_axes(axes: str) -> tuple[str, str, str]:
     return a, b, out
 
 
-def _scale(program: Program, where: str, op: Scale) -> None:
+def _scale(program: Draft, where: str, op: Scale) -> None:
     _sums(program, where, op)
     for name in (op.a, op.b):
         _suffix(program, where, name, program.by_name[op.out])
 
 
-def _table(program: Program, where: str, name: str, width: int) -> None:
+def _table(program: Draft, where: str, name: str, width: int) -> None:
     table = program.by_name[name]
     _require(table.role is Role.CONST and len(table.shape) == 1 and table.size >= 2, where, f"{name} is no table")
     _shift(where, width=width)
     _require(width <= 30 and table.format.bits <= 32, where, "a table has at most 32 bits and segments of 2^30")
 
 
-def _lut(program: Program, where: str, op: Lut) -> None:
+def _lut(program: Draft, where: str, op: Lut) -> None:
     _table(program, where, op.table, op.width)
     _shift(where, shift=op.shift)
     _require(abs(op.lo) < 1 << 40, where, f"table starts at {op.lo}; allowed are 40 bits")
@@ -209,7 +206,7 @@ def _lut(program: Program, where: str, op: Lut) -> None:
     _require(out.shape == x.shape, where, f"{op.out} and {op.x} differ in shape")
 
 
-def _flow(program: Program, where: str, op: Flow) -> None:
+def _flow(program: Draft, where: str, op: Flow) -> None:
     z = program.by_name[op.z]
     _require(len(z.shape) == 1 and z.format.signed and z.format.bits <= 16, where, f"{op.z}: one axis, 16 bits, signed")
     pulls = [name for name in (op.mean, op.drive) if name is not None]
@@ -236,7 +233,7 @@ def _flow(program: Program, where: str, op: Flow) -> None:
     _counter(program, where, op.t)
 
 
-def _outer_update(program: Program, where: str, op: OuterUpdate) -> None:
+def _outer_update(program: Draft, where: str, op: OuterUpdate) -> None:
     w, s, x = (program.by_name[name] for name in (op.w, op.s, op.x))
     _require(w.role is Role.STATE, where, f"{op.w} is no state")
     _require(len(w.shape) == 2 and s.shape == w.shape[:1], where, f"{op.w} {w.shape} does not fit {op.s} {s.shape}")
@@ -245,7 +242,7 @@ def _outer_update(program: Program, where: str, op: OuterUpdate) -> None:
     _counter(program, where, op.t)
 
 
-def _update(program: Program, where: str, op: Update) -> None:
+def _update(program: Draft, where: str, op: Update) -> None:
     p, v = program.by_name[op.p], program.by_name[op.v]
     _require(p.role is Role.STATE and len(p.shape) <= 2, where, f"{op.p}: a state tensor of at most two axes")
     _require(p.shape == v.shape, where, f"{op.p} and {op.v} differ in shape")
@@ -254,45 +251,45 @@ def _update(program: Program, where: str, op: Update) -> None:
     _counter(program, where, op.t)
 
 
-def _lattice(program: Program, where: str, op: Lattice) -> None:
+def _lattice(program: Draft, where: str, op: Lattice) -> None:
     out = program.by_name[op.out]
     _require(len(out.shape) == 1 and out.format.hi >= 0xFFFF, where, f"{op.out}: one axis, holding 0 to 65535")
     _require(0 <= op.neuron < 1 << 24, where, f"neuron {op.neuron}; allowed are 0 to 2^24 - 1")
     _counter(program, where, op.t)
 
 
-def _indices(program: Program, where: str, name: str, source: str) -> None:
+def _indices(program: Draft, where: str, name: str, source: str) -> None:
     tensor = program.by_name[name]
     _require(tensor.role is Role.CONST, where, f"{name} is no constant")
     values, size = program.values[name], program.by_name[source].size
     _require(values.min() >= 0 and values.max() < size, where, f"{name}: an index beyond {source}'s {size} elements")
 
 
-def _gather(program: Program, where: str, op: Gather) -> None:
+def _gather(program: Draft, where: str, op: Gather) -> None:
     _indices(program, where, op.index, op.a)
     index, out = program.by_name[op.index], program.by_name[op.out]
     _require(index.shape == out.shape, where, "index and output differ in shape")
 
 
-def _pool(program: Program, where: str, op: Pool) -> None:
+def _pool(program: Draft, where: str, op: Pool) -> None:
     _indices(program, where, op.windows, op.a)
     windows, out = program.by_name[op.windows].shape, program.by_name[op.out].shape
     _require(bool(windows) and windows[:-1] == out, where, "windows and output differ in shape")
 
 
-def _select(program: Program, where: str, op: Select) -> None:
+def _select(program: Draft, where: str, op: Select) -> None:
     _require(op.relation in ("eq", "lt"), where, f"relation {op.relation!r}; allowed are eq and lt")
     for name in (op.p, op.q, op.a, op.b):
         _suffix(program, where, name, program.by_name[op.out])
 
 
-def _arg(program: Program, where: str, op: Arg) -> None:
+def _arg(program: Draft, where: str, op: Arg) -> None:
     a, out = program.by_name[op.a], program.by_name[op.out]
     _require(bool(a.shape) and out.shape == a.shape[:-1], where, f"{op.out} is not {op.a} without its last axis")
     _require(a.shape[-1] - 1 <= out.format.hi, where, f"{op.out} cannot hold index {a.shape[-1] - 1}")
 
 
-def _advance(program: Program, where: str, op: Advance) -> None:
+def _advance(program: Draft, where: str, op: Advance) -> None:
     _require(program.by_name[op.t].role is Role.STATE, where, f"{op.t} is no state")
     _require(op.layer is None, where, "advance belongs to no layer")
     _counter(program, where, op.t)

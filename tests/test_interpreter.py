@@ -25,7 +25,8 @@ from ska_edge.interpreter import (
     scaled_offsets,
     sums_of_products,
 )
-from ska_edge.program import OPS, Kind, OuterUpdate, Program, Role, Rounding, Scale, Tensor
+from ska_edge.operations import OPS, Kind, OuterUpdate, Role, Rounding, Scale, Tensor
+from ska_edge.program import Program
 
 SPEC = Path(ska_edge.__file__).with_name("SPEC.md")
 VECTORS = list(load_vectors())

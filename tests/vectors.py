@@ -18,7 +18,8 @@ import numpy as np
 
 from ska_edge.executor import Executor
 from ska_edge.fixed import Format, IntArray
-from ska_edge.program import OPS, Kind, Op, Program, Role, Rounding, Tensor
+from ska_edge.operations import OPS, Kind, Op, Role, Rounding, Tensor
+from ska_edge.program import Program
 
 SECTION = "learn"
 _PATH = Path(__file__).with_name("vectors.json")

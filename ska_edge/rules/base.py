@@ -11,7 +11,7 @@ from typing import ClassVar
 from ..builder import BIAS_EXPONENT, FACTOR_BITS, KNOWLEDGE, Builder
 from ..errors import NetworkError
 from ..fixed import FloatArray, Format
-from ..program import Kind, Role, Tensor
+from ..operations import Kind, Role, Tensor
 
 MAX_FORWARD_STEPS = 1024
 MAX_RATE = 5.0

@@ -30,7 +30,7 @@ import numpy as np
 from ..builder import FACTOR_BITS, KNOWLEDGE, Builder
 from ..errors import NetworkError
 from ..fixed import FloatArray, Format, lattice_offset
-from ..program import Arg, Kind, Role, Site, Tensor
+from ..operations import Arg, Kind, Role, Site, Tensor
 from .base import DenseLayer, Rule, check_names
 
 _HEADS = ("learnt", "code")

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from ..builder import FACTOR_BITS, Builder
 from ..fixed import FloatArray, Format
-from ..program import Arg, Kind, Role, Tensor
+from ..operations import Arg, Kind, Role, Tensor
 from .base import DenseLayer, Rule
 
 

@@ -10,8 +10,7 @@ import numpy as np
 from ...errors import ProgramError
 from ...executor import Executor, row_count
 from ...fixed import IntArray, pack, unpack
-from ...plan import plan
-from ...program import (
+from ...operations import (
     Advance,
     Arg,
     Contract,
@@ -22,7 +21,6 @@ from ...program import (
     Op,
     OuterUpdate,
     Pool,
-    Program,
     Role,
     Rounding,
     Scale,
@@ -30,6 +28,8 @@ from ...program import (
     Tensor,
     Update,
 )
+from ...plan import plan
+from ...program import Program
 from ...wellformed import split_axes
 from . import kernels
 
