@@ -1,7 +1,7 @@
 """Where every tensor lives: one arena, scratch overlaid by lifetime (SPEC 7).
 
-The plan is the memory: the Numba core allocates exactly this arena, and so will the firmware.  State comes first (the
-snapshot is one piece), then inputs, outputs and entropy sums, then scratch.  Constants live apart, in flash.
+The plan is the memory: the Numba core allocates exactly this arena, and so will the firmware.  Inputs, outputs
+and entropy sums come first, then state (the snapshot is one piece), then scratch.  Constants live apart, in flash.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ _WEIGHTS = (Kind.WEIGHT, Kind.HEAD, Kind.BIAS)
 
 @dataclass(frozen=True)
 class Plan:
-    """Byte offsets: `fixed` for state, inputs and outputs, `scratch` by section, `const` in a pool of its own."""
+    """Byte offsets: `fixed` for state, inputs and outputs, `scratch` by section, `const` in a pool of its own.
+
+    State lies between `state_start` and `fixed_bytes`, scratch from there to `arena_bytes`.
+    """
 
     fixed: Mapping[str, int]
     scratch: Mapping[str, Mapping[str, int]]
     const: Mapping[str, int]
-    state_bytes: int
+    state_start: int
     fixed_bytes: int
     arena_bytes: int
     const_bytes: int
@@ -34,15 +37,15 @@ class Plan:
 
 def plan(program: Program) -> Plan:
     """Lay out a Program."""
-    fixed, state_bytes = _stack(program.of_role(Role.STATE), 0)
-    buffers, fixed_bytes = _stack(program.of_role(Role.INPUT, Role.OUTPUT), state_bytes)
+    buffers, buffer_bytes = _stack(program.of_role(Role.INPUT, Role.OUTPUT), 0)
+    state, fixed_bytes = _stack(program.of_role(Role.STATE), buffer_bytes)
     const, const_bytes = _stack(program.of_role(Role.CONST), 0)
     scratch: dict[str, dict[str, int]] = {}
     end = fixed_bytes
     for section, ops in program.sections.items():
         scratch[section], section_end = _overlay(program, ops, fixed_bytes)
         end = max(end, section_end)
-    return Plan({**fixed, **buffers}, scratch, const, state_bytes, fixed_bytes, end, const_bytes)
+    return Plan({**buffers, **state}, scratch, const, buffer_bytes, fixed_bytes, end, const_bytes)
 
 
 def memory(program: Program) -> dict[str, int]:
@@ -101,45 +104,69 @@ def _stack(tensors: Iterable[Tensor], start: int) -> tuple[dict[str, int], int]:
     return offsets, start
 
 
+@dataclass
+class _Place:
+    """Storage that one scratch tensor after another uses, from operation `first` to `last`, both included."""
+
+    tensors: list[Tensor]
+    first: int
+    last: int
+
+    @property
+    def size(self) -> int:
+        return max(tensor.byte_count for tensor in self.tensors)
+
+    @property
+    def alignment(self) -> int:
+        return max(_alignment(tensor) for tensor in self.tensors)
+
+
 def _overlay(program: Program, ops: tuple[Op, ...], base: int) -> tuple[dict[str, int], int]:
-    """Place each scratch tensor when it is first written, in the lowest gap among those still to be read."""
+    """Offsets of a section's scratch tensors: the largest place first, each as low as those alive at its time allow."""
+    done: list[tuple[_Place, int]] = []
+    for place in sorted(_places(program, ops), key=lambda place: (-place.size, place.first)):
+        offset = _aligned(base, place.alignment)
+        for other, start in sorted(done, key=lambda item: item[1]):
+            apart = other.last < place.first or place.last < other.first or offset + place.size <= start
+            if not apart and start + other.size > offset:
+                offset = _aligned(start + other.size, place.alignment)
+        done.append((place, offset))
+    offsets = {tensor.name: offset for place, offset in done for tensor in place.tensors}
+    return offsets, max((offset + place.size for place, offset in done), default=base)
+
+
+def _places(program: Program, ops: tuple[Op, ...]) -> list[_Place]:
+    """Lifetimes; a tensor moves into the place of an operand that it may take over."""
     last_use = {name: i for i, op in enumerate(ops) for name in (*op.inputs().values(), *op.outputs().values())}
-    offsets: dict[str, int] = {}
-    live: dict[str, int] = {}
-    end = base
+    of: dict[str, _Place] = {}
+    places: list[_Place] = []
     for position, op in enumerate(ops):
+        dying = {name for name in op.inputs().values() if name in of and last_use[name] == position}
         for output_field, name in op.outputs().items():
             tensor = program.by_name[name]
-            if tensor.role is not Role.SCRATCH or name in offsets:
+            if tensor.role is not Role.SCRATCH or name in of:
                 continue
-            heir = _takes_over(program, op, output_field, live, last_use, position)
-            offset = _lowest_gap(program, tensor, live, base) if heir is None else live.pop(heir)
-            offsets[name] = live[name] = offset
-            end = max(end, offset + tensor.byte_count)
-        live = {name: offset for name, offset in live.items() if last_use[name] > position}
-    return offsets, end
+            heir = _takes_over(program, op, output_field, dying)
+            if heir is None:
+                of[name] = _Place([tensor], position, last_use[name])
+                places.append(of[name])
+            else:
+                dying.remove(heir)
+                of[name] = of[heir]
+                of[name].tensors.append(tensor)
+                of[name].last = last_use[name]
+    return places
 
 
-def _takes_over(
-    program: Program, op: Op, output_field: str, live: Mapping[str, int], last_use: Mapping[str, int], position: int
-) -> str | None:
+def _takes_over(program: Program, op: Op, output_field: str, dying: set[str]) -> str | None:
     """A scratch operand of the same count and no narrower element that dies at this very operation."""
     out = program.by_name[op.outputs()[output_field]]
     if out.format.stored_bits == 4:
         return None
     for input_field in op.elementwise.get(output_field, ()):
         name = op.inputs().get(input_field)
-        if name is not None and name in live and last_use[name] == position:
+        if name is not None and name in dying:
             operand = program.by_name[name]
             if operand.shape == out.shape and operand.format.stored_bits >= out.format.stored_bits:
                 return name
     return None
-
-
-def _lowest_gap(program: Program, tensor: Tensor, live: Mapping[str, int], base: int) -> int:
-    offset = _aligned(base, _alignment(tensor))
-    for name in sorted(live, key=lambda name: live[name]):
-        if offset + tensor.byte_count <= live[name]:
-            break
-        offset = max(offset, _aligned(live[name] + program.by_name[name].byte_count, _alignment(tensor)))
-    return offset
