@@ -284,6 +284,8 @@ def outer_update(mem, T, p):
     common = x[KIND] == U8 and (w[KIND] == S8 or w[KIND] == S16) and shift == 16
     for j in range(w[SIZE] // columns):
         s = load(s_of, j)
+        if s == 0:  # an offset alone is below 2^shift: it moves nothing
+            continue
         at_w = j * columns
         at_x = at_w if own_inputs else np.int64(0)
         start = offset(0, j, t, 16)
