@@ -45,6 +45,9 @@ class Trajectory:
     output: list[FloatArray] = field(default_factory=list)
 
 
+_BY_LAYER = ("entropy", "cosine", "knowledge_norm", "weight_norm", "tensor_net", "flow", "lagrangian")
+
+
 def paper_weights(
     shape: Sequence[int] = PAPER_SHAPE, seed: int = PAPER_SEED, std: float = PAPER_STD
 ) -> list[FloatArray]:
@@ -76,7 +79,9 @@ def trajectory(
     w = [matrix.copy() for matrix in weights]
     b = [np.zeros(matrix.shape[1]) for matrix in w]
     layers = range(len(w))
-    out = Trajectory(rate, *([[] for _ in layers] for _ in range(7)))
+    out = Trajectory(rate)
+    for name in _BY_LAYER:
+        getattr(out, name).extend([] for _ in layers)
     knowledge: list[FloatArray] = []
     decided: list[FloatArray] = []
     for step in range(steps):
