@@ -18,7 +18,11 @@ LN2 = float(np.log(2.0))
 
 def sigmoid(z: FloatArray) -> FloatArray:
     """1 / (1 + exp(-z)) for z within the knowledge limit."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(z, -KNOWLEDGE_LIMIT, KNOWLEDGE_LIMIT))), np.float64)
+    return np.asarray(1.0 / (1.0 + np.exp(-_limited(z))), np.float64)
+
+
+def _limited(z: FloatArray) -> FloatArray:
+    return np.minimum(np.maximum(z, -KNOWLEDGE_LIMIT), KNOWLEDGE_LIMIT)  # several times faster than np.clip here
 
 
 def flow(
@@ -34,7 +38,7 @@ def flow(
         v = own * (z * slope + (now - before)) - drive * slope
         total += v
         entropy -= float(z @ (now - before)) / LN2
-        z = np.clip(z + rate / LN2 * v, -KNOWLEDGE_LIMIT, KNOWLEDGE_LIMIT)
+        z = _limited(z + rate / LN2 * v)
         before = now
     return total, before, entropy
 
@@ -100,8 +104,8 @@ class FloatLearner:
             else:
                 e[label] += 1.0 - 2.0 * rule.target
             e = np.floor(e / rule.tolerance + 0.5) * rule.tolerance
-            total, _, _ = flow(z, rule.rate, rule.forward_steps - 1, head.T @ e, 2.0**-rule.entropy_shift)
             if e.any() or (label < 0 and rule.unlabelled == "entropy"):
+                total, _, _ = flow(z, rule.rate, rule.forward_steps - 1, head.T @ e, 2.0**-rule.entropy_shift)
                 self._move(f"s{layer}", w, b, rule.rate / LN2 / (1.0 + x @ x) * total, x)
             if rule.learns_head(layer, len(self.heads)):
                 self._move(f"hs{layer}", head, c, -rule.head_rate / LN2 / (1.0 + d @ d) * e, d)

@@ -125,14 +125,14 @@ def offset(i, j, t, n):
 
 @inlined
 def requantise(value, shift, rounding, row, k, t, lo, hi):
-    """SPEC 2.2."""
-    if shift <= 0:
-        return saturate(value << -shift, lo, hi)
+    """SPEC 2.2.  To the left where `shift` is negative; what is added is 0 where nothing is shifted out."""
+    out = max(shift, 0)
+    value <<= max(-shift, 0)
     if rounding == HALF:
-        value += np.int64(1) << (shift - 1)
+        value += (np.int64(1) << out) >> 1
     elif rounding == LATTICE_ROUNDING:
-        value += offset(row, k, t, shift)
-    return saturate(value >> shift, lo, hi)
+        value += offset(row, k, t, out)
+    return saturate(value >> out, lo, hi)
 
 
 @inlined

@@ -68,11 +68,11 @@ class NumbaExecutor(Executor):
         self.memory = np.zeros(-(-(const_start + self.plan.const_bytes) // 8) * 8, np.uint8)
         self._address = self.memory.ctypes.data
         self._index = {tensor.name: i for i, tensor in enumerate(program.tensors)}
-        offsets = {**self.plan.fixed, **{n: const_start + at for n, at in self.plan.const.items()}}
+        self._offsets = {**self.plan.fixed, **{n: const_start + at for n, at in self.plan.const.items()}}
         self._tables: dict[str, IntArray] = {}
         self._ops: dict[str, IntArray] = {}
         for section, ops in program.sections.items():
-            places = {**offsets, **self.plan.scratch[section]}
+            places = {**self._offsets, **self.plan.scratch[section]}
             self._tables[section] = np.array(
                 [_tensor_row(t, places.get(t.name, -1)) for t in program.tensors], np.int64
             )
@@ -80,20 +80,21 @@ class NumbaExecutor(Executor):
             self._ops[section] = np.array(rows, np.int64).reshape(len(rows), _ROW)
         self._last_section = next(iter(program.sections), "")
         for tensor in program.of_role(Role.CONST, Role.STATE):
-            self._put(tensor, offsets[tensor.name], program.values[tensor.name])
+            self._put(tensor, self._offsets[tensor.name], program.values[tensor.name])
 
     def write(self, tensor: str, values: IntArray) -> None:
         """Set an input or state tensor."""
-        self._put(self.program.by_name[tensor], self.plan.fixed[tensor], self.check_write(tensor, values))
+        checked = self.check_write(tensor, values)
+        self._put(self.program.by_name[tensor], self._offsets[tensor], checked)
 
     def read(self, tensor: str) -> IntArray:
         """The raw integers in the arena; scratch as the section run last left it."""
         declared = self.program.by_name.get(tensor)
         if declared is None:
             raise ProgramError(f"{tensor}: no tensor of this Program")
-        start = int(self._tables[self._last_section][self._index[tensor], 1])
-        if start < 0:
-            raise ProgramError(f"{tensor}: section {self._last_section} does not use it")
+        start = self._offsets.get(tensor, self.plan.scratch.get(self._last_section, {}).get(tensor))
+        if start is None:
+            raise ProgramError(f"{tensor}: section {self._last_section!r} does not use it")
         stored = self.memory[start : start + declared.byte_count].copy()
         columns = declared.shape[-1] if declared.shape else 1
         if declared.role is Role.SCRATCH and declared.format.stored_bits == 4 and columns % 2:
@@ -103,7 +104,8 @@ class NumbaExecutor(Executor):
     def run(self, section: str, first: int = 0, last: int | None = None) -> None:
         """Run a section once."""
         ops = self._section(section)
-        kernels.run(self._address, self._tables[section], ops, first, len(ops) if last is None else last)
+        start, stop, _ = slice(first, last).indices(len(ops))  # a kernel would read what lies behind the table
+        kernels.run(self._address, self._tables[section], ops, start, stop)
 
     def stream(
         self, section: str, inputs: Mapping[str, IntArray], collect: Sequence[str] = (), last: int | None = None
@@ -111,6 +113,9 @@ class NumbaExecutor(Executor):
         """All rows in one compiled call."""
         ops, rows = self._section(section)[:last], row_count(inputs)
         fed = []
+        for name in {*inputs, *collect}:
+            if name not in self._offsets and name not in self.plan.scratch[section]:
+                raise ProgramError(f"{name}: section {section!r} does not use it")
         for name, values in inputs.items():
             declared = self.program.by_name[name]
             array = np.ascontiguousarray(values, np.int64)

@@ -25,10 +25,7 @@ def _peek(bits: int, signed: bool) -> Callable[[int], int]:
     def peek(typing_context: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
-            value = builder.load(pointer)
-            if bits == 64:
-                return value
-            return (builder.sext if signed else builder.zext)(value, ir.IntType(64))
+            return (builder.sext if signed else builder.zext)(builder.load(pointer), ir.IntType(64))
 
         return types.int64(types.int64), generate
 
@@ -48,8 +45,7 @@ def _poke(bits: int) -> Callable[[int, int], None]:
     def poke(typing_context: Any, address: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
-            narrow = arguments[1] if bits == 64 else builder.trunc(arguments[1], ir.IntType(bits))
-            builder.store(narrow, pointer)
+            builder.store(builder.trunc(arguments[1], ir.IntType(bits)), pointer)
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64), generate
