@@ -271,6 +271,17 @@ class Builder:
             ),
         )
 
+    def coarsened(self, section: str, factor: Tensor, weights: Tensor, x: Tensor, grain: float) -> Tensor:
+        """The factor rounded so that, at an input of 1, it moves a weight by multiples of grain * LSB (0: as it is)."""
+        finer = weights.format.exponent - factor.format.exponent  # bits from the factor's LSB to the weight's
+        bits = finer + round(math.log2(grain)) if grain else 0
+        if bits <= 0 or factor.layer is None:
+            return factor
+        coarse_format = Format(factor.format.bits, factor.format.exponent + bits)
+        coarse = self.scratch(f"{factor.name}.coarse", factor.shape, coarse_format, factor.kind, factor.layer)
+        again = self.scratch(f"{factor.name}.grained", factor.shape, factor.format, factor.kind, factor.layer)
+        return self.scale(section, again, self.scale(section, coarse, factor))
+
     def factor_format(self, weights: Tensor, x: Tensor, coarsest: int) -> Format:
         """A factor fine enough to make the update's shift 16, unless its range needs the exponent `coarsest`."""
         return Format(FACTOR_BITS, max(weights.format.exponent - x.format.exponent - UPDATE_SHIFT, coarsest))

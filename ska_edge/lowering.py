@@ -17,7 +17,7 @@ from .program import Encoding, Program
 from .reference.stream import FloatLearner
 
 REHEARSAL_SAMPLES = 1500
-WEIGHT_HEADROOM = 2.0
+WEIGHT_HEADROOM = 2.5
 FACTOR_HEADROOM = 2.0
 
 

@@ -22,7 +22,8 @@ def sigmoid(z: FloatArray) -> FloatArray:
 
 
 def _limited(z: FloatArray) -> FloatArray:
-    return np.minimum(np.maximum(z, -KNOWLEDGE_LIMIT), KNOWLEDGE_LIMIT)  # several times faster than np.clip here
+    bounded = np.minimum(np.maximum(z, -KNOWLEDGE_LIMIT), KNOWLEDGE_LIMIT)  # several times faster than np.clip here
+    return np.asarray(bounded, np.float64)
 
 
 def flow(

@@ -13,9 +13,12 @@ transport, every neuron knows only its own code.  The class layer is the last hi
 
 Bound: |e| <= 1, and the drive saturates at 8 (SPEC 1.3), so |g| <= (0.22 a + a + 8/4) / ln 2 < 4.7 in every step.
 
-`tolerance` rounds e to its multiples: a class decision nearer than half of it to its target teaches nothing more.  That
-stops the churn of dithered rounding in narrow weights once a sample is known.  An unlabelled sample (label -1) teaches
-nothing by default (`unlabelled="ignore"`), or through the entropy term alone (`"entropy"`), which saturates in the end.
+`tolerance` rounds e to its multiples: a class decision nearer than half of it to its target teaches nothing more.
+`grain` rounds what a hidden weight's update would be at an input of 1 to multiples of grain * LSB.  Both stop the churn of
+dithered rounding in narrow weights: its noise is about |update| * LSB, so every update that need not be made counts.
+
+An unlabelled sample (label -1) teaches nothing by default (`unlabelled="ignore"`), or through the entropy term alone
+(`"entropy"`), which saturates in the end.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from .base import DenseLayer, Rule, check_names
 _HEADS = ("learnt", "code")
 _UNLABELLED = ("ignore", "entropy")
 _TOLERANCES = {2.0**-k: k for k in range(1, 9)}
+_GRAINS = tuple(2.0**-k for k in range(9))
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Guided(Rule):
     entropy_shift: int = 5
     tolerance: float = 0.25
     target: float = 0.95
+    grain: float = 0.25
     heads: str = "learnt"
     unlabelled: str = "ignore"
 
@@ -70,6 +75,8 @@ class Guided(Rule):
             raise NetworkError(f"rule {self.name}: entropy_shift {self.entropy_shift}; allowed are 0 to 15")
         if not 0.5 < self.target <= 1:
             raise NetworkError(f"rule {self.name}: target {self.target}; allowed is more than 0.5, at most 1")
+        if self.grain != 0 and self.grain not in _GRAINS:
+            raise NetworkError(f"rule {self.name}: grain {self.grain}; allowed are 0, 1, 1/2, 1/4, ... 1/256")
         if self.tolerance not in _TOLERANCES:
             raise NetworkError(f"rule {self.name}: tolerance {self.tolerance}; allowed are 1/2, 1/4, ... 1/256")
 
@@ -152,6 +159,7 @@ class Guided(Rule):
             entropy_shift=self.entropy_shift,
             emit_first=True,  # neither the head nor the layer above may see what the label did to this layer
         )
+        factor = build.coarsened("learn", factor, dense.weights, x, self.grain)
         build.learn_dense("learn", dense.weights, dense.bias, factor, x)
         handed_on = build.scratch(f"C{layer}.kept", (width,), _centred(build), Kind.DECISION, layer)
         build.scale("learn", handed_on, kept, c=self._minus_half(build))

@@ -120,7 +120,7 @@ def saturate(value, lo, hi):
 def offset(i, j, t, n):
     """SPEC 3, scaled to the shift n."""
     raw = (i * STEP_I + j * 43977 + t * 36025) & 0xFFFF
-    return raw << (n - 16) if n >= 16 else raw >> (16 - n)
+    return (raw << max(n - 16, 0)) >> max(16 - n, 0)
 
 
 @inlined
@@ -340,7 +340,7 @@ def pool(mem, T, p):
     count = windows[COLUMNS]
     for k in range(out[SIZE]):
         best = load(a, load(windows, k * count))
-        for each in range(1, count):
+        for each in range(count):
             best = max(best, load(a, load(windows, k * count + each)))
         store(out, k, best)
 
@@ -363,7 +363,7 @@ def arg(mem, T, p):
     for k in range(out[SIZE]):
         first = k * a[COLUMNS]
         best = np.int64(0)
-        for i in range(1, a[COLUMNS]):
+        for i in range(a[COLUMNS]):
             new, old = load(a, first + i), load(a, first + best)
             if (new > old) if largest else (new < old):
                 best = np.int64(i)
