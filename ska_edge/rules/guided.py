@@ -14,7 +14,7 @@ transport, every neuron knows only its own code.  The class layer is the last hi
 Bound: |e| <= 1, and the drive saturates at 8 (SPEC 1.3), so |g| <= (0.22 a + a + 8/4) / ln 2 < 4.7 in every step.
 
 `tolerance` rounds e to its multiples: a class decision nearer than half of it to its target teaches nothing more.
-`grain` rounds what a hidden weight's update would be at an input of 1 to multiples of grain * LSB.  Both stop the churn of
+`grain` rounds what a hidden weight's update would be at an input of 1 to multiples of grain * LSB.  Both stop churn of
 dithered rounding in narrow weights: its noise is about |update| * LSB, so every update that need not be made counts.
 
 An unlabelled sample (label -1) teaches nothing by default (`unlabelled="ignore"`), or through the entropy term alone
