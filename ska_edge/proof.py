@@ -6,11 +6,14 @@ so the proof holds for every sample and every state, and costs microseconds an o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from .errors import ProgramError
+from .fixed import Format
 from .operations import (
     Advance,
     Arg,
@@ -60,31 +63,57 @@ class Bound:
         return self.acc_bits - self.need_bits
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What is known before an operation: ranges of all tensors, and the steepest step of every possible table."""
+
+    program: Draft
+    ranges: dict[str, Range]
+    slopes: Mapping[str, int]
+
+
 def prove(program: Draft) -> tuple[Bound, ...]:
     """Bound every operation of every section; ProgramError names the first that could overflow."""
     bounds: list[Bound] = []
+    slopes = {
+        tensor.name: int(np.abs(np.diff(program.values[tensor.name])).max())
+        for tensor in program.of_role(Role.CONST)
+        if len(tensor.shape) == 1 and tensor.size >= 2
+    }
+    declared = {tensor.name: _declared(program, tensor) for tensor in program.tensors}
     for section, ops in program.sections.items():
-        ranges = {tensor.name: _declared(program, tensor) for tensor in program.tensors}
+        facts = _Facts(program, dict(declared), slopes)
         for position, op in enumerate(ops):
-            tensor, value, need, allowed = _RULES[type(op)](program, ranges, op)
-            declared = program.by_name[tensor].format
-            bound = Bound(
-                section, position, op, tensor, *value, need, allowed, value[0] < declared.lo or value[1] > declared.hi
-            )
-            where = f"{section}[{position}] {op.verb} -> {tensor}"
-            if bound.margin_bits < 0:
-                raise ProgramError(
-                    f"{where}: the accumulator needs {need} bits, {allowed} are allowed; narrow a format, "
-                    "split the layer or raise the shift before it"
-                )
-            if bound.saturates and isinstance(op, Select | Gather | Pool | Lattice | Arg):
-                raise ProgramError(f"{where}: values {value[0]} to {value[1]} do not fit {declared}")
-            bounds.append(bound)
-            if program.by_name[tensor].role in (Role.SCRATCH, Role.OUTPUT):
-                ranges[tensor] = (max(value[0], declared.lo), min(value[1], declared.hi))
-            if isinstance(op, Flow):
-                ranges[op.decision] = _flow_decision(program, op)
+            bounds.append(_bound(facts, section, position, op))
     return tuple(bounds)
+
+
+def _bound(facts: _Facts, section: str, position: int, op: Op) -> Bound:
+    """Bound one operation and note what it leaves in the tensors it writes."""
+    tensor, value, need, allowed = _RULES[type(op)](facts, op)
+    fmt = facts.program.by_name[tensor].format
+    beyond = value[0] < fmt.lo or value[1] > fmt.hi
+    bound = Bound(section, position, op, tensor, *value, need, allowed, beyond)
+    where = f"{section}[{position}] {op.verb} -> {tensor}"
+    if bound.margin_bits < 0:
+        raise ProgramError(
+            f"{where}: the accumulator needs {need} bits, {allowed} are allowed; narrow a format, "
+            "split the layer or raise the shift before it"
+        )
+    if beyond and isinstance(op, Select | Gather | Pool | Lattice | Arg):
+        raise ProgramError(f"{where}: values {value[0]} to {value[1]} do not fit {fmt}")
+    left = {tensor: value}
+    if isinstance(op, Flow):
+        left |= {op.decision: _flow_decision(facts, op), op.entropy: _flow_entropy(facts, op)}
+    for name, span in left.items():
+        declared = facts.program.by_name[name]
+        if declared.role in (Role.SCRATCH, Role.OUTPUT):
+            facts.ranges[name] = _clamped(span, declared.format)
+    return bound
+
+
+def _clamped(span: Range, fmt: Format) -> Range:
+    return min(max(span[0], fmt.lo), fmt.hi), min(max(span[1], fmt.lo), fmt.hi)
 
 
 def bits_of(*values: int) -> int:
@@ -135,9 +164,9 @@ def _rounding(shift: int, rounding: Rounding) -> Range:
 _Result: TypeAlias = "tuple[str, Range, int, int]"
 
 
-def _sum(program: Draft, ranges: dict[str, Range], op: Contract | Scale, product: Range) -> _Result:
+def _sum(facts: _Facts, op: Contract | Scale, product: Range) -> _Result:
     scaled = _times(product, (op.gain, op.gain))
-    carried = ranges[op.c] if op.c else (0, 0)
+    carried = facts.ranges[op.c] if op.c else (0, 0)
     biased = _plus(scaled, _shifted(carried, -op.c_shift))
     rounded = _plus(biased, _rounding(op.shift, op.rounding))
     value = _shifted(rounded, op.shift)
@@ -148,30 +177,30 @@ def _sum(program: Draft, ranges: dict[str, Range], op: Contract | Scale, product
     return op.out, value, bits_of(*widest), op.acc_bits
 
 
-def _contract(program: Draft, ranges: dict[str, Range], op: Contract) -> _Result:
+def _contract(facts: _Facts, op: Contract) -> _Result:
     a_axes, b_axes, out_axes = split_axes(op.axes)
-    extents = dict(zip(a_axes, program.by_name[op.a].shape, strict=True))
-    extents.update(zip(b_axes, program.by_name[op.b].shape, strict=True))
+    extents = dict(zip(a_axes, facts.program.by_name[op.a].shape, strict=True))
+    extents.update(zip(b_axes, facts.program.by_name[op.b].shape, strict=True))
     terms = 1
     for axis, extent in extents.items():
         terms *= 1 if axis in out_axes else extent
-    product = _times(ranges[op.a], ranges[op.b])
+    product = _times(facts.ranges[op.a], facts.ranges[op.b])
     if op.a == op.b and a_axes == b_axes:
         product = max(product[0], 0), product[1]
     total = (min(product[0] * terms, product[0]), max(product[1] * terms, product[1]))
-    return _sum(program, ranges, op, total)
+    return _sum(facts, op, total)
 
 
-def _scale(program: Draft, ranges: dict[str, Range], op: Scale) -> _Result:
-    product = _times(ranges[op.a], ranges[op.b]) if op.b else ranges[op.a]
-    return _sum(program, ranges, op, product)
+def _scale(facts: _Facts, op: Scale) -> _Result:
+    product = _times(facts.ranges[op.a], facts.ranges[op.b]) if op.b else facts.ranges[op.a]
+    return _sum(facts, op, product)
 
 
-def _lut(program: Draft, ranges: dict[str, Range], op: Lut) -> _Result:
-    table = program.values[op.table]
-    steepest = max(abs(int(b) - int(a)) for a, b in zip(table[:-1], table[1:], strict=True))
+def _lut(facts: _Facts, op: Lut) -> _Result:
+    table = facts.program.values[op.table]
+    steepest = facts.slopes[op.table]
     largest = max(abs(int(table.min())), abs(int(table.max())))
-    domain = _plus(ranges[op.x], (-op.lo, -op.lo))
+    domain = _plus(facts.ranges[op.x], (-op.lo, -op.lo))
     need = bits_of(((largest + steepest + 1) << op.width), *domain, (len(table) - 1) << op.width)
     value = (int(table.min()), int(table.max()))
     if op.shift:
@@ -179,28 +208,33 @@ def _lut(program: Draft, ranges: dict[str, Range], op: Lut) -> _Result:
     return op.out, value, need, 64
 
 
-def _flow_decision(program: Draft, op: Flow) -> Range:
-    table = program.values[op.table]
+def _flow_decision(facts: _Facts, op: Flow) -> Range:
+    table = facts.program.values[op.table]
     value = (int(table.min()), int(table.max()))
     if op.decision_shift:
         value = _shifted(_plus(value, _rounding(op.decision_shift, Rounding.HALF)), op.decision_shift)
-    declared = program.by_name[op.decision].format
-    return max(value[0], declared.lo), min(value[1], declared.hi)
+    return value
 
 
-def _flow(program: Draft, ranges: dict[str, Range], op: Flow) -> _Result:
-    z = program.by_name[op.z].format
+def _flow_entropy(facts: _Facts, op: Flow) -> Range:
+    z, table = facts.program.by_name[op.z], facts.program.values[op.table]
+    furthest = int(table.max()) - int(table.min())
+    return _times(_times((z.format.lo, z.format.hi), (-furthest, furthest)), (op.steps * z.size,) * 2)
+
+
+def _flow(facts: _Facts, op: Flow) -> _Result:
+    z = facts.program.by_name[op.z].format
     fraction = -z.exponent
     q = (z.lo, z.hi)  # the flow may take z anywhere in its format
-    table = program.values[op.table]
+    table = facts.program.values[op.table]
     decisions = (int(table.min()), int(table.max()))
-    steepest = max(abs(int(b) - int(a)) for a, b in zip(table[:-1], table[1:], strict=True))
+    steepest = facts.slopes[op.table]
     domain = (q[0] - op.lo, q[1] - op.lo, (len(table) - 1) << op.width)
     lookup = bits_of((decisions[1] + steepest + 1) << op.width, *domain)
     shift_in_decision = (decisions[0] - decisions[1], decisions[1] - decisions[0])
     slope = (0, (ONE * ONE // 4 + (1 << 14)) >> 15)  # D(1-D) <= 1/4
-    mean = ranges[op.mean] if op.mean else (0, 0)
-    drive = ranges[op.drive] if op.drive else (0, 0)
+    mean = facts.ranges[op.mean] if op.mean else (0, 0)
+    drive = facts.ranges[op.drive] if op.drive else (0, 0)
     own = _plus(_times(_plus(q, (-mean[1], -mean[0])), slope), _shifted(shift_in_decision, -fraction))
     pulled = _plus(_shifted(own, op.entropy_shift), _times((-drive[1], -drive[0]), slope))
     rounded = _plus(pulled, (1 << (fraction - 1),) * 2)
@@ -213,45 +247,46 @@ def _flow(program: Draft, ranges: dict[str, Range], op: Flow) -> _Result:
     narrow = bits_of(*own, *rounded, *step, *moved, *_with_zero(total), y[0] + half, y[1] + half)
     if max(narrow, lookup) > 32:
         return op.factor, (0, 0), max(narrow, lookup), 32
-    entropy = _times(_times(q, shift_in_decision), (op.steps * program.by_name[op.z].size,) * 2)
-    factor = _plus(_times(_with_zero(total), ranges[op.gain]), _rounding(op.shift, Rounding.LATTICE))
-    return op.factor, _shifted(factor, op.shift), bits_of(*factor, *entropy), 64
+    entropy = _flow_entropy(facts, op)
+    factor = _plus(_times(_with_zero(total), facts.ranges[op.gain]), _rounding(op.shift, Rounding.LATTICE))
+    need = max(narrow, lookup, bits_of(*factor, *entropy))
+    return op.factor, _shifted(factor, op.shift), need, 64
 
 
-def _outer_update(program: Draft, ranges: dict[str, Range], op: OuterUpdate) -> _Result:
-    product = _times(ranges[op.s], ranges[op.x])
+def _outer_update(facts: _Facts, op: OuterUpdate) -> _Result:
+    product = _times(facts.ranges[op.s], facts.ranges[op.x])
     rounded = _plus(product, _rounding(op.shift, Rounding.LATTICE))
-    value = _plus(ranges[op.w], _shifted(rounded, op.shift))
+    value = _plus(facts.ranges[op.w], _shifted(rounded, op.shift))
     return op.w, value, bits_of(*product, *rounded, *value), 64
 
 
-def _update(program: Draft, ranges: dict[str, Range], op: Update) -> _Result:
-    carried = _shifted(ranges[op.v], -op.v_shift)
+def _update(facts: _Facts, op: Update) -> _Result:
+    carried = _shifted(facts.ranges[op.v], -op.v_shift)
     rounded = _plus(carried, _rounding(op.shift, Rounding.LATTICE))
-    value = _plus(ranges[op.p], _shifted(rounded, op.shift))
+    value = _plus(facts.ranges[op.p], _shifted(rounded, op.shift))
     return op.p, value, bits_of(*carried, *rounded, *value), 64
 
 
-def _lattice(program: Draft, ranges: dict[str, Range], op: Lattice) -> _Result:
+def _lattice(facts: _Facts, op: Lattice) -> _Result:
     return op.out, (0, 0xFFFF), 17, 32
 
 
-def _gather(program: Draft, ranges: dict[str, Range], op: Gather | Pool) -> _Result:
-    return op.out, ranges[op.a], bits_of(*ranges[op.a]), 64
+def _gather(facts: _Facts, op: Gather | Pool) -> _Result:
+    return op.out, facts.ranges[op.a], bits_of(*facts.ranges[op.a]), 64
 
 
-def _select(program: Draft, ranges: dict[str, Range], op: Select) -> _Result:
-    value = _hull(ranges[op.a], ranges[op.b])
-    return op.out, value, bits_of(*value, *ranges[op.p], *ranges[op.q]), 64
+def _select(facts: _Facts, op: Select) -> _Result:
+    value = _hull(facts.ranges[op.a], facts.ranges[op.b])
+    return op.out, value, bits_of(*value, *facts.ranges[op.p], *facts.ranges[op.q]), 64
 
 
-def _arg(program: Draft, ranges: dict[str, Range], op: Arg) -> _Result:
-    last = program.by_name[op.a].shape[-1] - 1
-    return op.out, (0, last), bits_of(*ranges[op.a], last), 64
+def _arg(facts: _Facts, op: Arg) -> _Result:
+    last = facts.program.by_name[op.a].shape[-1] - 1
+    return op.out, (0, last), bits_of(*facts.ranges[op.a], last), 64
 
 
-def _advance(program: Draft, ranges: dict[str, Range], op: Advance) -> _Result:
-    return op.t, ranges[op.t], bits_of(ranges[op.t][1] + 1), 64
+def _advance(facts: _Facts, op: Advance) -> _Result:
+    return op.t, facts.ranges[op.t], bits_of(facts.ranges[op.t][1] + 1), 64
 
 
 _RULES: dict[type[Op], Callable[..., _Result]] = {

@@ -159,7 +159,8 @@ class Guided(Rule):
             entropy_shift=self.entropy_shift,
             emit_first=True,  # neither the head nor the layer above may see what the label did to this layer
         )
-        factor = build.coarsened("learn", factor, dense.weights, x, self.grain)
+        grain = 0.0 if self.unlabelled == "entropy" else self.grain  # the entropy term alone moves less than a grain
+        factor = build.coarsened("learn", factor, dense.weights, x, grain)
         build.learn_dense("learn", dense.weights, dense.bias, factor, x)
         handed_on = build.scratch(f"C{layer}.kept", (width,), _centred(build), Kind.DECISION, layer)
         build.scale("learn", handed_on, kept, c=self._minus_half(build))

@@ -124,12 +124,18 @@ def offset(i, j, t, n):
 
 
 @inlined
+def half(n):
+    """2^(n-1), and 0 for n = 0: what rounds a shift by n half up."""
+    return (np.int64(1) << n) >> 1
+
+
+@inlined
 def requantise(value, shift, rounding, row, k, t, lo, hi):
     """SPEC 2.2.  To the left where `shift` is negative; what is added is 0 where nothing is shifted out."""
     out = max(shift, 0)
     value <<= max(-shift, 0)
     if rounding == HALF:
-        value += (np.int64(1) << out) >> 1
+        value += half(out)
     elif rounding == LATTICE_ROUNDING:
         value += offset(row, k, t, out)
     return saturate(value >> out, lo, hi)
@@ -137,8 +143,8 @@ def requantise(value, shift, rounding, row, k, t, lo, hi):
 
 @inlined
 def counter(mem, T, tensor):
-    """t, or 0 where an operation has none."""
-    return load(view(mem, T, tensor), 0) if tensor >= 0 else np.int64(0)
+    """t, or where an operation has none, a number that it does not use."""
+    return load(view(mem, T, tensor), 0) if tensor >= 0 else np.int64(tensor)
 
 
 @inlined
@@ -177,9 +183,10 @@ def contract(mem, T, p):
     out, a, b = view(mem, T, p[1]), view(mem, T, p[2]), view(mem, T, p[3])
     outs, sums = p[AXES], p[AXES + 1]
     first_sum = AXES + 2 + 3 * outs
-    last = first_sum + 3 * (sums - 1)
+    inner = sums - 1  # the last summed axis is walked in _dot
+    last = first_sum + 3 * inner
     outer = np.int64(1)
-    for axis in range(sums - 1):
+    for axis in range(inner):
         outer *= p[first_sum + 3 * axis]
     t = counter(mem, T, p[5])
     for k in range(out[SIZE]):
@@ -193,7 +200,7 @@ def contract(mem, T, p):
         total = np.int64(0)
         for step in range(outer):
             from_a, from_b, rest = at_a, at_b, np.int64(step)
-            for axis in range(sums - 1):
+            for axis in range(inner):
                 loop = first_sum + 3 * axis
                 index = rest % p[loop]
                 rest //= p[loop]
@@ -224,8 +231,7 @@ def interpolate(table, x, lo, width):
     f = d - (i << width)
     left = load(table, i)
     right = load(table, i + 1)
-    half = (np.int64(1) << width) >> 1
-    return ((left << width) + (right - left) * f + half) >> width
+    return ((left << width) + (right - left) * f + half(width)) >> width
 
 
 @compiled
@@ -234,7 +240,7 @@ def lut(mem, T, p):
     out, x, table = view(mem, T, p[1]), view(mem, T, p[2]), view(mem, T, p[3])
     for k in range(out[SIZE]):
         y = interpolate(table, load(x, k), p[4], p[5])
-        store(out, k, requantise(y, p[6], HALF, 0, k, 0, out[LO], out[HI]))
+        store(out, k, saturate((y + half(p[6])) >> p[6], out[LO], out[HI]))
 
 
 @compiled
@@ -246,8 +252,7 @@ def flow(mem, T, p):
     lo, width, steps, rate, rate_shift, shift, row = p[10], p[11], p[12], p[13], p[14], p[15], p[16]
     guard, entropy_shift, emit_first, decision_shift, fraction = p[17], p[18], p[19], p[20], p[21]
     y_lo, y_hi = z[LO] << guard, (z[HI] << guard) + (np.int64(1) << guard) - 1
-    half_guard, half_fraction = np.int64(1) << (guard - 1), np.int64(1) << (fraction - 1)
-    half_rate = np.int64(1) << (rate_shift - 1)
+    half_guard, half_fraction, half_rate = half(guard), half(fraction), half(rate_shift)
     entropy_sum = np.int64(0)
     for j in range(z[SIZE]):
         start = load(z, j)
@@ -268,8 +273,9 @@ def flow(mem, T, p):
             y = saturate(y + ((v * rate + half_rate) >> rate_shift), y_lo, y_hi)
             before = now
         emitted = first if emit_first else before
-        store(factor, j, requantise(moved * gain, shift, LATTICE_ROUNDING, row, j, t, factor[LO], factor[HI]))
-        store(decision, j, requantise(emitted, decision_shift, HALF, 0, j, 0, decision[LO], decision[HI]))
+        total = (moved * gain + offset(row, j, t, shift)) >> shift
+        store(factor, j, saturate(total, factor[LO], factor[HI]))
+        store(decision, j, saturate((emitted + half(decision_shift)) >> decision_shift, decision[LO], decision[HI]))
     store(entropy, 0, entropy_sum)
 
 

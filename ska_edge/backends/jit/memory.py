@@ -24,7 +24,8 @@ def _peek(bits: int, signed: bool) -> Callable[[int], int]:
     @intrinsic
     def peek(typing_context: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            (start,) = arguments
+            pointer = builder.inttoptr(start, ir.IntType(bits).as_pointer())
             return (builder.sext if signed else builder.zext)(builder.load(pointer), ir.IntType(64))
 
         return types.int64(types.int64), generate
@@ -44,8 +45,9 @@ def _poke(bits: int) -> Callable[[int, int], None]:
     @intrinsic
     def poke(typing_context: Any, address: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
-            builder.store(builder.trunc(arguments[1], ir.IntType(bits)), pointer)
+            start, number = arguments
+            pointer = builder.inttoptr(start, ir.IntType(bits).as_pointer())
+            builder.store(builder.trunc(number, ir.IntType(bits)), pointer)
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64), generate
