@@ -235,21 +235,27 @@ def _flow(facts: _Facts, op: Flow) -> _Result:
     slope = (0, (ONE * ONE // 4 + (1 << 14)) >> 15)  # D(1-D) <= 1/4
     mean = facts.ranges[op.mean] if op.mean else (0, 0)
     drive = facts.ranges[op.drive] if op.drive else (0, 0)
-    own = _plus(_times(_plus(q, (-mean[1], -mean[0])), slope), _shifted(shift_in_decision, -fraction))
-    pulled = _plus(_shifted(own, op.entropy_shift), _times((-drive[1], -drive[0]), slope))
+    measured = _plus(q, (-mean[1], -mean[0]))
+    sloped, shifted, pull = _times(measured, slope), _shifted(shift_in_decision, -fraction), _times(drive, slope)
+    own = _plus(sloped, shifted)
+    pulled = _plus(_shifted(own, op.entropy_shift), (-pull[1], -pull[0]))
     rounded = _plus(pulled, (1 << (fraction - 1),) * 2)
     v = _shifted(rounded, fraction)
-    step = _plus(_times(v, (op.rate, op.rate)), (1 << (op.rate_shift - 1),) * 2)
+    rated = _times(v, (op.rate, op.rate))
+    step = _plus(rated, (1 << (op.rate_shift - 1),) * 2)
     y = (z.lo << op.guard, (z.hi << op.guard) + (1 << op.guard) - 1)
     moved = _plus(y, _shifted(step, op.rate_shift))
     total = _times(v, (op.steps, op.steps))
     half = 1 << (op.guard - 1)
-    narrow = bits_of(*own, *rounded, *step, *moved, *_with_zero(total), y[0] + half, y[1] + half)
+    steepest_slope = ONE * ONE // 4 + (1 << 14)  # D (ONE - D) + 2^14
+    spans = (measured, sloped, shifted, pull, own, pulled, rounded, v, rated, step, moved, _with_zero(total))
+    narrow = bits_of(*(end for span in spans for end in span), steepest_slope, y[0] + half, y[1] + half)
     if max(narrow, lookup) > 32:
         return op.factor, (0, 0), max(narrow, lookup), 32
     entropy = _flow_entropy(facts, op)
     factor = _plus(_times(_with_zero(total), facts.ranges[op.gain]), _rounding(op.shift, Rounding.LATTICE))
-    need = max(narrow, lookup, bits_of(*factor, *entropy))
+    emitted = _plus(decisions, _rounding(op.decision_shift, Rounding.HALF))
+    need = max(narrow, lookup, bits_of(*factor, *entropy, *emitted))
     return op.factor, _shifted(factor, op.shift), need, 64
 
 
