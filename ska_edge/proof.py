@@ -202,10 +202,8 @@ def _lut(facts: _Facts, op: Lut) -> _Result:
     largest = max(abs(int(table.min())), abs(int(table.max())))
     domain = _plus(facts.ranges[op.x], (-op.lo, -op.lo))
     need = bits_of(((largest + steepest + 1) << op.width), *domain, (len(table) - 1) << op.width)
-    value = (int(table.min()), int(table.max()))
-    if op.shift:
-        value = _shifted(_plus(value, _rounding(op.shift, Rounding.HALF)), op.shift)
-    return op.out, value, need, 64
+    rounded = _plus((int(table.min()), int(table.max())), _rounding(op.shift, Rounding.HALF))
+    return op.out, _shifted(rounded, op.shift), max(need, bits_of(*rounded)), 64
 
 
 def _flow_decision(facts: _Facts, op: Flow) -> Range:
