@@ -27,6 +27,7 @@ BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", 
 FAMILY_COLOURS = {"ours": BLUE, "backprop": ORANGE, "control": GREY, "published": PURPLE, "other": GREEN}
 FAMILY_WORDS = {"ours": "ours", "backprop": "backprop", "control": "control", "published": "published rule"}
 ATMEGA328P_RAM_BYTES = 2048  # ATmega328P datasheet DS40002061B, "Features": 2K bytes internal SRAM
+TABLE_WIDTH = 100
 INK = "#1F2937"
 _DOTS_PER_INCH = 150
 _STYLE: dict[str, Any] = {
@@ -81,7 +82,8 @@ def print_table(rows: Sequence[Row], console: Console | None = None) -> None:
         numbers = (row.seeds, row.weight_bytes, row.state_bytes, row.macs_per_sample)
         cells = [row.method, row.profile, percent(row.mean, row.ci95), *map(str, numbers), f"{row.seconds:.2f}"]
         table.add_row(*cells, style="bold" if row.family == "ours" else None)
-    (console or Console()).print(table)
+    shown = console or Console()
+    shown.print(table, width=max(shown.width, TABLE_WIDTH))
 
 
 def table_csv(rows: Sequence[Row]) -> bytes:
