@@ -19,7 +19,6 @@ FloatArray = npt.NDArray[np.float64]
 LATTICE_A = 53685  # 2^16 * 0.8192, 0.6710, 0.5497: inverse powers of the three-dimensional golden ratio, made odd
 LATTICE_B = 43977
 LATTICE_C = 36025
-LATTICE_BITS = 16
 
 _STORED_BITS = (4, 8, 16, 32, 64)
 

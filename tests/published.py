@@ -1,4 +1,4 @@
-"""The published data, read where it stands (SKA_EDGE_DATA, else ../shared/data); elsewhere a named skip, in CI a failure."""
+"""The published data, where it stands (SKA_EDGE_DATA, else ../shared/data); elsewhere a named skip, in CI a failure."""
 
 from __future__ import annotations
 

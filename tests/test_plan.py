@@ -5,6 +5,7 @@ Lifetimes are worked out once more here, pair by pair, from SPEC 4.2 and 5 alone
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from itertools import combinations
 
@@ -187,3 +188,18 @@ def neurons(shape: tuple[int, ...], rule: str) -> int:
 def test_learning_takes_four_bytes_a_neuron(rule: str, shape: tuple[int, ...], profile: str) -> None:
     program = lower(Network(shape, RULES[rule]), profile)
     assert learning_bytes(program) <= 4 * neurons(shape, rule), memory(program)
+
+
+# --- a plan takes no time ---------------------------------------------------------------------------------------------
+
+
+def test_many_scratch_tensors_are_planned_quickly() -> None:
+    """4,096 tensors are allowed, a file of them has two megabytes, and whoever opens it waits for its plan."""
+    fmt, count = Format(8, 0), 1000
+    names = [f"s{i}" for i in range(count)]
+    tensors = (Tensor("x", (), fmt, Role.INPUT), *(Tensor(name, (), fmt, Role.SCRATCH) for name in names))
+    ops = (*(Scale(name, "x") for name in names), *(Scale(a, b) for a, b in zip(names, names[::-1], strict=True)))
+    program = Program(tensors, {"learn": tuple(op for op in ops if op.out != op.a)}, {})
+    start = time.perf_counter()
+    plan(program)
+    assert time.perf_counter() - start < 1.0
