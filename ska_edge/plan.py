@@ -6,6 +6,7 @@ and entropy sums come first, then state (the snapshot is one piece), then scratc
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -123,16 +124,20 @@ class _Place:
 
 def _overlay(program: Program, ops: tuple[Op, ...], base: int) -> tuple[dict[str, int], int]:
     """Offsets of a section's scratch tensors: the largest place first, each as low as those alive at its time allow."""
-    done: list[tuple[_Place, int]] = []
+    placed: list[tuple[int, int, int, int]] = []  # start, end, first, last: by start
+    offsets: dict[str, int] = {}
     for place in sorted(_places(program, ops), key=lambda place: (-place.size, place.first)):
-        offset = _aligned(base, place.alignment)
-        for other, start in sorted(done, key=lambda item: item[1]):
-            apart = other.last < place.first or place.last < other.first or offset + place.size <= start
-            if not apart and start + other.size > offset:
-                offset = _aligned(start + other.size, place.alignment)
-        done.append((place, offset))
-    offsets = {tensor.name: offset for place, offset in done for tensor in place.tensors}
-    return offsets, max((offset + place.size for place, offset in done), default=base)
+        size, alignment = place.size, place.alignment
+        offset = _aligned(base, alignment)
+        for start, end, first, last in placed:
+            if last < place.first or place.last < first or end <= offset:
+                continue
+            if offset + size <= start:
+                break
+            offset = _aligned(end, alignment)
+        insort(placed, (offset, offset + size, place.first, place.last))
+        offsets.update((tensor.name, offset) for tensor in place.tensors)
+    return offsets, max((end for _, end, _, _ in placed), default=base)
 
 
 def _places(program: Program, ops: tuple[Op, ...]) -> list[_Place]:
