@@ -42,15 +42,20 @@ FACTOR_BITS = 16
 UPDATE_SHIFT = 16  # the lattice's own width: its offset is added as it is
 NORM_BITS = 16
 RATE_SEGMENTS = 64
+BATCH_GAIN_BITS = 15  # of the factor rate / n; 8 would do
 GUARD = 12  # fraction bits a flow keeps below z's own
 LN2 = math.log(2.0)
 
 
 class Builder:
-    """Collects one Program.  `layer` of each call is the layer that owns what is made."""
+    """Collects one Program.  `layer` of each call is the layer that owns what is made.
 
-    def __init__(self, profile: Profile) -> None:
+    `watched`: rules also write the sums that a monitor reads.
+    """
+
+    def __init__(self, profile: Profile, watched: bool = False) -> None:
         self.profile = profile
+        self.watched = watched
         self._tensors: dict[str, Tensor] = {}
         self._values: dict[str, IntArray] = {}
         self._sections: dict[str, list[Op]] = {}
@@ -166,14 +171,14 @@ class Builder:
         return out
 
     def sigmoid(self, section: str, out: Tensor, z: Tensor) -> Tensor:
-        """Out = the decision of z."""
+        """Out = the decision of z, to as many bits as out has."""
         op = Lut(
             out.name,
             z.name,
             self._sigmoid.name,
             KNOWLEDGE.lo,
             self._segment_width,
-            self._decision_shift,
+            out.format.exponent + 15,
             layer=out.layer,
         )
         self.emit(section, op)
@@ -269,6 +274,40 @@ class Builder:
                 row=weights.shape[1],
                 layer=weights.layer,
             ),
+        )
+
+    def learn_batch(
+        self, section: str, target: Tensor, pull: Tensor, x: Tensor | None, axes: str, rate: float, row: int = 0
+    ) -> None:
+        """Target += rate * sum over the batch of pull (times x), dithered; the sum is kept in 32 bits.
+
+        The gradient gets whatever exponent makes the update's shift 16, unless its largest value needs a coarser one.
+        """
+        one = self.constant("one", 1.0, Format(2, 0, signed=False), Kind.OTHER)
+        x = x or one
+        samples = pull.shape[0]
+        largest = rate * samples * pull.format.hi * pull.format.lsb * x.format.hi * x.format.lsb
+        finest = target.format.exponent - UPDATE_SHIFT
+        exponent = max(finest, math.ceil(math.log2(largest)) - 31)
+        gradient = self.scratch(f"g{target.name}", target.shape, Format(32, exponent), Kind.FACTOR, pull.layer or 0)
+        wanted = rate * 2.0 ** (pull.format.exponent + x.format.exponent - exponent)
+        shift = BATCH_GAIN_BITS - math.ceil(math.log2(wanted))
+        op = Contract(
+            gradient.name,
+            pull.name,
+            x.name,
+            axes,
+            gain=round(wanted * 2.0**shift),
+            shift=shift,
+            rounding=Rounding.HALF,
+            layer=target.layer,
+            site=Site.SYNAPSE,
+        )
+        self.emit(section, op)
+        at = target.format.exponent - exponent
+        self.emit(
+            section,
+            Update(target.name, gradient.name, self.t.name, at, row=row, layer=target.layer, site=Site.SYNAPSE),
         )
 
     def coarsened(self, section: str, factor: Tensor, weights: Tensor, x: Tensor, grain: float) -> Tensor:

@@ -15,6 +15,7 @@ from . import codec
 from .backends import open_executor
 from .errors import DataError, SkaError
 from .fixed import FloatArray, IntArray, dequantise, quantise
+from .monitor import Event, Monitor
 from .operations import Kind, Role
 from .program import Program
 from .progress import bar
@@ -46,17 +47,23 @@ class Learner:
     True
     """
 
-    def __init__(self, program: Program, executor: str = "numba") -> None:
-        """Load a Program.  Raises SkaError for an unknown executor, MissingError where its library is not installed."""
+    def __init__(self, program: Program, executor: str = "numba", monitor: Monitor | None = None) -> None:
+        """Load a Program; a `monitor` is shown every sample that is learnt.
+
+        Raises SkaError for an unknown executor, MissingError where its library is not installed.
+        """
         if not {"infer", "learn"} <= set(program.sections):
             raise SkaError(f"Program: sections {', '.join(program.sections)}; a learner needs infer and learn")
         self.program = program
         self.executor = open_executor(executor, program)
         self.samples_learnt = 0
+        self.monitor = monitor
+        self.events: list[Event] = []
+        """What the monitor has said."""
         self._input = next(program.of_kind(Kind.SAMPLE))
         self._takes_label = "label" in program.by_name
         self._entropies = [t for t in program.of_kind(Kind.ENTROPY) if t.role is Role.OUTPUT]
-        self._updates_a_sample = program.updates_per_sample()
+        self._updates_a_sample = program.updates_per_run()
 
     @classmethod
     def load(cls, path: str | Path, executor: str = "numba") -> Learner:
@@ -178,7 +185,11 @@ class Learner:
     def _learn_chunk(self, x: IntArray, labels: IntArray, history: History) -> None:
         inputs = {self._input.name: x, **({"label": labels} if self._takes_label else {})}
         names = ["choice", *(tensor.name for tensor in self._entropies)]
+        if self.monitor:
+            names += [name for name in self.monitor.names if name not in names]
         out = self.executor.stream("learn", inputs, names)
+        if self.monitor:
+            self.events += self.monitor.observe_many(out)
         self.samples_learnt += len(x)
         history.samples.append(self.samples_learnt)
         for tensor in self._entropies:
@@ -195,8 +206,8 @@ def encode(program: Program, samples: npt.ArrayLike) -> IntArray:
     array = _numbers(np.asarray(samples), "samples")
     if array.ndim == 1 or array.ndim > 2:
         array = array.reshape(len(array), -1) if array.ndim > 2 else array
-    if array.ndim != 2 or array.shape[1] != tensor.size:
-        raise DataError(f"samples: shape {array.shape}; this model takes rows of {tensor.size} features")
+    if array.ndim != 2 or array.shape[1] != tensor.shape[-1]:
+        raise DataError(f"samples: shape {array.shape}; this model takes rows of {tensor.shape[-1]} features")
     if not len(array):
         raise DataError("samples: none given")
     bad = ~np.isfinite(array)

@@ -14,11 +14,14 @@ from .network import Network
 from .operations import Kind, Role
 from .profiles import Profile, profile_named
 from .program import Encoding, Program
+from .reference.papers import trajectory
 from .reference.stream import FloatLearner
+from .rules import PublishedBatch
 
 REHEARSAL_SAMPLES = 1500
 WEIGHT_HEADROOM = 2.5
 FACTOR_HEADROOM = 2.0
+UNKNOWN_GROWTH = 8.0
 
 
 def lower(
@@ -28,11 +31,13 @@ def lower(
     labels: IntArray | None = None,
     encoding: Encoding | None = None,
     meta: Mapping[str, Any] | None = None,
+    watched: bool = False,
 ) -> Program:
     """Lower a network to integers.
 
     `samples` [n, inputs] are features as the user has them; `encoding` maps them to 0 .. 1.  They calibrate the
     weights' exponents: the rule is rehearsed on them in float64.  Without samples the start weights alone decide.
+    `watched` adds the sums that a `Monitor` reads.
     Raises NetworkError for an impossible network, ProgramError where the range proof fails.
 
     >>> program = lower(Network((64, 16, 10)))
@@ -41,9 +46,14 @@ def lower(
     """
     chosen = profile_named(profile)
     encoding = encoding or Encoding()
-    build = Builder(chosen)
-    x = build.tensor("x", (network.shape[0],), input_format(chosen, encoding), Role.INPUT, Kind.SAMPLE)
-    network.rule.emit(build, network.start_weights(), x, calibrate(network, chosen, samples, labels, encoding))
+    build = Builder(chosen, watched)
+    shape = network.rule.input_shape(network.shape[0])
+    x = build.tensor("x", shape, input_format(chosen, encoding), Role.INPUT, Kind.SAMPLE)
+    if isinstance(network.rule, PublishedBatch):
+        exponents = calibrate_batch(network, network.rule, chosen, samples, encoding)
+    else:
+        exponents = calibrate(network, chosen, samples, labels, encoding)
+    network.rule.emit(build, network.start_weights(), x, exponents)
     return build.program(encoding, meta or {})
 
 
@@ -69,11 +79,39 @@ def calibrate(
     for name in learner.matrices():
         factor = name.replace("W", "s").replace("H", "hs")
         largest = FACTOR_HEADROOM * learner.largest_factor.get(factor, 0.25)
-        exponents[factor] = math.ceil(math.log2(max(largest, 2.0**-14))) - (FACTOR_BITS - 1)
+        exponents[factor] = _ceiling(largest) - (FACTOR_BITS - 1)
     return exponents
+
+
+def calibrate_batch(
+    network: Network, rule: PublishedBatch, profile: Profile, samples: FloatArray | None, encoding: Encoding
+) -> dict[str, int]:
+    """Exponents that just hold the largest weight and bias of the papers' run in float64.
+
+    Nothing outlives the batch, so there is no need for headroom; without samples the start weights are given eightfold.
+    """
+    starts = [start.T for start in network.start_weights()]
+    largest = [(UNKNOWN_GROWTH * float(np.abs(start).max()), 1.0) for start in starts]
+    if samples is not None:
+        run = trajectory(encoding.unit(samples[: rule.batch]), starts, rule.rate, rule.forward_steps)
+        largest = [
+            (float(np.abs(w).max()), float(np.abs(b).max())) for w, b in zip(run.weights, run.biases, strict=True)
+        ]
+    exponents = {}
+    x = input_format(profile, encoding).exponent
+    for layer, (weight, bias) in enumerate(largest, start=1):
+        exponents[f"W{layer}"] = _ceiling(weight) - (profile.weight_bits - 1)
+        exponents[f"b{layer}"] = max(_ceiling(bias) - 15, exponents[f"W{layer}"] + x)  # as fine as what it is added to
+        x = profile.decision.exponent
+    return exponents
+
+
+def _ceiling(value: float) -> int:
+    """Exponent of the power of two at or above a value."""
+    return math.ceil(math.log2(max(value, 2.0**-14)))
 
 
 def _weight_exponent(matrix: FloatArray, bits: int) -> int:
     """The end of the range is the power of two above WEIGHT_HEADROOM times the root mean square weight."""
     wanted = WEIGHT_HEADROOM * float(np.sqrt((matrix**2).mean())) * (1 if bits <= 8 else 2)
-    return math.ceil(math.log2(max(wanted, 2.0**-14))) - (bits - 1)
+    return _ceiling(wanted) - (bits - 1)

@@ -19,7 +19,7 @@ import numpy as np
 
 from .errors import ProgramError
 from .fixed import FloatArray, IntArray, pack
-from .operations import Draft, OuterUpdate, Role, op_to_json, tensor_to_json
+from .operations import Draft, Kind, Role, op_to_json, tensor_to_json
 from .proof import prove
 from .wellformed import check
 
@@ -109,13 +109,18 @@ class Program(Draft):
 
     def weights_changed(self, state: Mapping[str, IntArray]) -> float:
         """Share of learnt weights (heads count, biases do not) in which a state differs from the one carried."""
-        names = {op.w for op in self.sections.get("learn", ()) if isinstance(op, OuterUpdate)}
+        names = {name for section in self.sections for name in self._weights_learnt(section)}
         changed = sum(int((state[name] != self.values[name]).sum()) for name in names)
         return changed / max(sum(self.by_name[name].size for name in names), 1)
 
-    def updates_per_sample(self, section: str = "learn") -> int:
+    def updates_per_run(self, section: str = "learn") -> int:
         """Weights touched by one run of a section (heads count, biases do not)."""
-        return sum(self.by_name[op.w].size for op in self.sections.get(section, ()) if isinstance(op, OuterUpdate))
+        return sum(self.by_name[name].size for name in self._weights_learnt(section))
+
+    def _weights_learnt(self, section: str) -> list[str]:
+        written = (name for op in self.sections.get(section, ()) for name in op.outputs().values())
+        tensors = map(self.by_name.__getitem__, written)
+        return [t.name for t in tensors if t.role is Role.STATE and t.kind in (Kind.WEIGHT, Kind.HEAD)]
 
 
 def _frozen(name: str, values: IntArray) -> IntArray:

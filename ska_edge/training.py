@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from . import codec
 from .data import Dataset, Split, split
 from .errors import DataError
 from .learner import Learner, check_labels
 from .lowering import lower
+from .monitor import Monitor
 from .network import Network, parse_shape
+from .program import Program
 from .progress import bar
 from .rules import rule_named
 
@@ -37,6 +40,7 @@ class Settings:
     seed: int = 0
     test_share: float = 0.2
     executor: str = "numba"
+    early_stop: bool = False
 
 
 def train_model(data: Dataset, path: Path, settings: Settings, progress: bool = False) -> dict[str, Any]:
@@ -56,6 +60,8 @@ def train_model(data: Dataset, path: Path, settings: Settings, progress: bool = 
             learner.learn_many(samples, labels, shuffle_seed=(settings.seed + number * _ORDER) % 2**32)
             learner.save(path, {**meta, "passes": number + 1})
             advance(1)
+            if learner.monitor and learner.monitor.complete:
+                break
     seconds = time.perf_counter() - started
     tested = rows.test if len(rows.test) else rows.learn
     known = tested[:0] if data.labels is None else tested[data.labels[tested] >= 0]
@@ -71,13 +77,14 @@ def train_model(data: Dataset, path: Path, settings: Settings, progress: bool = 
         if data.labels is None or not len(known)
         else learner.accuracy(data.samples[known], data.labels[known]),
         "seconds": seconds,
+        "signs": [{"layer": event.layer, "sign": event.sign.value, "samples": event.seen} for event in learner.events],
     }
 
 
 def make_learner(data: Dataset, rows: Split, settings: Settings) -> Learner:
     """A learner resumed from a file, or a new network lowered for these rows."""
     if settings.resume is not None:
-        return Learner.load(settings.resume, settings.executor)
+        return _watched(codec.load(settings.resume), rows, settings)
     labels = data.labels
     classes = max(len(data.class_names), 2 if labels is None else int(labels.max(initial=0)) + 1)
     features = data.samples.shape[1]
@@ -101,8 +108,15 @@ def make_learner(data: Dataset, rows: Split, settings: Settings) -> Learner:
         data.samples[rows.learn],
         None if labels is None else labels[rows.learn],
         encoding,
+        watched=settings.early_stop,
     )
-    return Learner(program, settings.executor)
+    return _watched(program, rows, settings)
+
+
+def _watched(program: Program, rows: Split, settings: Settings) -> Learner:
+    """A learner, with a monitor that compares one pass with the next where it may stop early."""
+    monitor = Monitor(program, window=len(rows.learn)) if settings.early_stop else None
+    return Learner(program, settings.executor, monitor)
 
 
 def _split(data: Dataset, settings: Settings) -> Split:

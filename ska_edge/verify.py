@@ -142,7 +142,7 @@ def verify(
         compare(f"state {tensor}", {name: state[tensor] for name, state in states.items()})
     for name, state in states.items():
         verification.executors[name] = Result(
-            samples * program.updates_per_sample(),
+            samples * program.updates_per_run(),
             program.weights_changed(state),
             counts[name],
             program.digest_of(state),

@@ -32,6 +32,7 @@ SATURATED_AT_MOST = 0.2
 @click.option(
     "--test-share", default=0.2, show_default=True, type=click.FloatRange(0, 0.9), help="Rows held out as test."
 )
+@click.option("--early-stop", is_flag=True, help="Stop when entropy and knowledge flow have settled in every layer.")
 @click.option("--executor", default="numba", show_default=True, help="numba or oracle.")
 @quiet_option
 @json_option
@@ -48,6 +49,7 @@ def train(
 
     Ctrl-C or a crash leaves the model of the last whole pass.
     """
+    from ..monitor import FAILURES
     from ..training import Settings, train_model
 
     data = load_data(dataset, file, label_column)
@@ -57,6 +59,9 @@ def train(
         warn(f"only {result['weights_changed']:.0%} of the weights changed; equal bits would prove little")
     if result["saturated"] > SATURATED_AT_MOST:
         warn(f"{result['saturated']:.0%} of the hidden decisions are saturated (|z| > 4); the features carry little")
+    for sign in result["signs"]:
+        if sign["sign"] in FAILURES:
+            warn(f"layer {sign['layer']}: {sign['sign']} after {sign['samples']} samples; see docs/monitor.md")
 
     def human() -> None:
         accuracy = "no labels to test" if result["accuracy"] is None else f"accuracy {result['accuracy']:.4f}"

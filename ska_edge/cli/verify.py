@@ -41,7 +41,7 @@ def verify(
     data = load_data(dataset if dataset or file else "digits", file, label_column)
     names = executor_names(against)
     inputs = stream_of(program, data)
-    count = samples or (-(-updates // max(program.updates_per_sample(), 1)) if updates else 1000)
+    count = samples or (-(-updates // max(program.updates_per_run(), 1)) if updates else 1000)
     with bar("verifying", count, not (quiet or as_json)) as advance:
         found = verify(program, names, inputs, count, advance)
     failed = not found.equal or (os.environ.get("CI") == "true" and bool(found.skipped))

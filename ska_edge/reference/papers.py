@@ -31,7 +31,8 @@ class Trajectory:
 
     `entropy` (bits), `cosine`, `tensor_net`, `lagrangian`, `weight_norm` have an entry for steps 1 to K - 1;
     `knowledge_norm` for steps 0 to K - 1; `flow` (Phi) for steps 1 to K - 1.  `output`: mean decision of each output
-    neuron, steps 0 to K - 1.
+    neuron, steps 0 to K - 1.  `weights` [inputs, outputs] and `biases`: where the last step left them.
+    `first_decisions`, `last_decisions` [samples, neurons] a layer: D of step 0 and of step K - 1.
     """
 
     rate: float
@@ -43,6 +44,10 @@ class Trajectory:
     flow: list[list[float]] = field(default_factory=list)
     lagrangian: list[list[float]] = field(default_factory=list)
     output: list[FloatArray] = field(default_factory=list)
+    weights: list[FloatArray] = field(default_factory=list)
+    biases: list[FloatArray] = field(default_factory=list)
+    first_decisions: list[FloatArray] = field(default_factory=list)
+    last_decisions: list[FloatArray] = field(default_factory=list)
 
 
 _BY_LAYER = ("entropy", "cosine", "knowledge_norm", "weight_norm", "tensor_net", "flow", "lagrangian")
@@ -79,7 +84,7 @@ def trajectory(
     w = [matrix.copy() for matrix in weights]
     b = [np.zeros(matrix.shape[1]) for matrix in w]
     layers = range(len(w))
-    out = Trajectory(rate)
+    out = Trajectory(rate, weights=w, biases=b)
     for name in _BY_LAYER:
         getattr(out, name).extend([] for _ in layers)
     knowledge: list[FloatArray] = []
@@ -103,6 +108,8 @@ def trajectory(
             x = d
         knowledge, decided = new_knowledge, new_decided
         out.output.append(decided[-1].mean(axis=0))
+        out.first_decisions = out.first_decisions or decided
+    out.last_decisions = decided
     return out
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import NetworkError
 from .base import Rule
+from .batch import PublishedBatch
 from .guided import Guided
 from .published import Published
 
@@ -29,4 +30,4 @@ def rule_named(name: str, **parameters: Any) -> Rule:
         raise NetworkError(f"rule {name}: parameters {', '.join(given)}; it has {known}") from None
 
 
-__all__ = ["RULES", "Guided", "Published", "Rule", "rule_named"]
+__all__ = ["RULES", "Guided", "Published", "PublishedBatch", "Rule", "rule_named"]

@@ -26,6 +26,8 @@ class Rule(ABC):
     """
 
     name: ClassVar[str]
+    schedule: ClassVar[str] = "layerwise"
+    """`layerwise`: one sample, layer by layer; `paper`: one batch, all layers in every step."""
     centred_inputs: ClassVar[bool] = False
     """Whether samples learn better with each feature's mean subtracted."""
     rate: float
@@ -44,6 +46,10 @@ class Rule(ABC):
     @abstractmethod
     def start_std(self, fan_in: int) -> float:
         """Standard deviation of the start weights."""
+
+    def input_shape(self, features: int) -> tuple[int, ...]:
+        """Shape of the Program's input: one sample."""
+        return (features,)
 
     @abstractmethod
     def learnt_matrices(self, shape: tuple[int, ...]) -> tuple[str, ...]:

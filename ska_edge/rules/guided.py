@@ -35,6 +35,7 @@ from ..errors import NetworkError
 from ..fixed import FloatArray, Format, lattice_offset
 from ..operations import Arg, Kind, Role, Site, Tensor
 from .base import DenseLayer, Rule, check_names
+from .watch import Watch
 
 _HEADS = ("learnt", "code")
 _UNLABELLED = ("ignore", "entropy")
@@ -146,6 +147,7 @@ class Guided(Rule):
         factor_format = build.factor_format(dense.weights, x, exponents[f"s{layer}"])
         factor = build.scratch(f"s{layer}", (width,), factor_format, Kind.FACTOR, layer)
         kept = build.scratch(f"D{layer}.kept", (width,), build.profile.decision, Kind.DECISION, layer)
+        watch = Watch.before(build, "learn", dense.knowledge) if build.watched else None
         build.flow(
             "learn",
             factor,
@@ -161,6 +163,8 @@ class Guided(Rule):
         )
         grain = 0.0 if self.unlabelled == "entropy" else self.grain  # the entropy term alone moves less than a grain
         factor = build.coarsened("learn", factor, dense.weights, x, grain)
+        if watch:
+            watch.after_flow(build, "learn", factor)
         build.learn_dense("learn", dense.weights, dense.bias, factor, x)
         handed_on = build.scratch(f"C{layer}.kept", (width,), _centred(build), Kind.DECISION, layer)
         build.scale("learn", handed_on, kept, c=self._minus_half(build))

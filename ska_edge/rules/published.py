@@ -17,6 +17,7 @@ from ..builder import FACTOR_BITS, Builder
 from ..fixed import FloatArray, Format
 from ..operations import Arg, Kind, Role, Tensor
 from .base import DenseLayer, Rule
+from .watch import Watch
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Published(Rule):
             rate = build.normalised_rate("learn", f"x{layer}", below_learn, self.rate, layer)
             factor_format = build.factor_format(dense.weights, below_learn, exponents[f"s{layer}"])
             factor = build.scratch(f"s{layer}", (width,), factor_format, Kind.FACTOR, layer)
+            watch = Watch.before(build, "learn", dense.knowledge) if build.watched else None
             build.flow(
                 "learn",
                 factor,
@@ -60,6 +62,8 @@ class Published(Rule):
                 rate=self.rate,
                 row=start.shape[1] + 1,
             )
+            if watch:
+                watch.after_flow(build, "learn", factor)
             build.learn_dense("learn", dense.weights, dense.bias, factor, below_learn)
             below_first = below_learn = decision
         choice = build.tensor("choice", (), Format(FACTOR_BITS, 0), Role.OUTPUT, Kind.CHOICE, last)
