@@ -12,6 +12,8 @@ from ..program import Program
 _EXECUTORS: dict[str, tuple[str, str]] = {
     "oracle": ("ska_edge.interpreter", "Interpreter"),
     "numba": ("ska_edge.backends.jit", "NumbaExecutor"),
+    "c-gcc": ("ska_edge.backends.c.host", "GccExecutor"),
+    "c-clang": ("ska_edge.backends.c.host", "ClangExecutor"),
 }
 NAMES = tuple(_EXECUTORS)
 

@@ -1,0 +1,1 @@
+"""C99: the firmware's own kernels, here compiled for this machine."""

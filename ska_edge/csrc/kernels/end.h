@@ -1,0 +1,20 @@
+/* Forgets the formats of an instance, so that the next one must name its own. */
+#undef SKA_NAME
+#undef SKA_A
+#undef SKA_B
+#undef SKA_C
+#undef SKA_P
+#undef SKA_Q
+#undef SKA_X
+#undef SKA_W
+#undef SKA_S
+#undef SKA_T
+#undef SKA_Z
+#undef SKA_MEAN
+#undef SKA_DRIVE
+#undef SKA_TABLE
+#undef SKA_INDEX
+#undef SKA_DECISION
+#undef SKA_OUT
+#undef SKA_BITS
+#undef SKA_ROUNDING
