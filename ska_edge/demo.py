@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import codec, report
 from .compare import Bar, Comparison, Row, Trial, compare, seeds_of, standard_methods
 from .data import load_dataset
-from .errors import FileError
 from .fixed import FloatArray, IntArray, dequantise
 from .learner import Learner
 from .operations import Kind
 from .plan import memory
 from .program import Program
 from .progress import bar
+from .report.demo import artefacts
+from .report.files import claim, write_files
 
 SHAPE = (64, 16, 10)
 PROFILE = "w8d8"
@@ -116,7 +115,7 @@ def run_demo(out: Path, seeds: int = 10, passes: int = 20, progress: bool = Fals
 
     Nothing is written before everything is known, and the page last.  Raises FileError where `out` cannot be written.
     """
-    _claim(out)
+    claim(out)
     digits = load_dataset("digits")
     methods = standard_methods(passes)
     trial = Trial(digits, SHAPE, passes, SEED)
@@ -126,15 +125,8 @@ def run_demo(out: Path, seeds: int = 10, passes: int = 20, progress: bool = Fals
         advance(1)
         comparison = compare(digits, methods, SHAPE, seeds, passes, advance)
     result = _result(learner, trial, recording, comparison)
-    contents = report.artefacts(result, {profile: trial.program(profile) for profile in MEMORY_PROFILES})
+    contents = artefacts(result, {profile: trial.program(profile) for profile in MEMORY_PROFILES})
     return replace(result, files=write_files(out, contents))
-
-
-def write_files(out: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
-    """Write files in order, each whole or not at all; the first that cannot be written raises FileError and ends it."""
-    for name, content in contents.items():
-        codec.write_atomically(out / name, content)
-    return tuple(out / name for name in contents)
 
 
 def record(learner: Learner, trial: Trial) -> Recording:
@@ -187,13 +179,3 @@ def _result(learner: Learner, trial: Trial, recording: Recording, comparison: Co
         weights_changed=learner.weights_changed(),
         saturated=learner.saturated(tested),
     )
-
-
-def _claim(out: Path) -> None:
-    """Make the folder and try it now: nobody wants to hear after a minute that it cannot be written."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise FileError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None

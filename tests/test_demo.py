@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ska_edge import codec, report
+from ska_edge import codec
 from ska_edge.data import load_dataset, split
-from ska_edge.demo import DemoResult, run_demo, write_files
+from ska_edge.demo import DemoResult, run_demo
 from ska_edge.errors import FileError
 from ska_edge.learner import Learner
 from ska_edge.plan import plan
+from ska_edge.report.files import write_files
+from ska_edge.report.tables import print_table
 from ska_edge.training import Settings, train_model
 
 PASSES = 2
@@ -129,7 +131,7 @@ def test_tables_repeat_the_rows(result: DemoResult) -> None:
     curves = list(csv.DictReader(io.StringIO((folder / "learning.csv").read_text())))
     assert [int(row["samples"]) for row in curves] == result.recording.samples
     console = Console(file=io.StringIO(), width=140)
-    report.print_table(result.rows, console)
+    print_table(result.rows, console)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(row.method in printed for row in result.rows)
     means = [float(match) for match in re.findall(r"([\d.]+) ± ", printed)]

@@ -23,7 +23,7 @@ from .common import emit, json_option, quiet_option
 def demo(out: str, seeds: int, passes: int, quiet: bool, as_json: bool) -> None:
     """Learn scikit-learn's digits in 8-bit integers, compare, and write a model, figures and a page."""
     from ..demo import run_demo
-    from ..report import print_table
+    from ..report.tables import print_table
 
     started = time.perf_counter()
     result = run_demo(Path(out), seeds=seeds, passes=passes, progress=not (quiet or as_json))

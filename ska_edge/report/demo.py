@@ -1,143 +1,34 @@
-"""Tables, figures and the page of the demo.  Matplotlib, Jinja and rich are imported only when something is drawn."""
+"""The demo's figures, tables and page."""
 
 from __future__ import annotations
 
-import base64
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import __version__, codec
-from .baselines import backprop
-from .compare import Comparison, Result, Row, difference
-from .fixed import IntArray
-from .plan import memory
-from .program import Program
+from .. import codec
+from ..baselines import backprop
+from ..compare import Comparison, Result, Row, difference
+from ..fixed import IntArray
+from ..plan import memory
+from ..program import Program
+from .style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RULE, Picture, picture, render
+from .tables import csv_bytes, percent, ranked, table_csv
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from ..demo import Decisions, DemoResult, Recording
 
-    from .demo import Decisions, DemoResult, Recording
-
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#6B7280"  # told apart by everyone
 FAMILY_COLOURS = {"ours": BLUE, "backprop": ORANGE, "control": GREY, "published": PURPLE, "other": GREEN}
 FAMILY_WORDS = {"ours": "ours", "backprop": "backprop", "control": "control", "published": "published rule"}
 ATMEGA328P_RAM_BYTES = 2048  # ATmega328P datasheet DS40002061B, "Features": 2K bytes internal SRAM
-TABLE_WIDTH = 100
-INK = "#1F2937"
-_DOTS_PER_INCH = 150
-_STYLE: dict[str, Any] = {
-    "font.size": 10.5,
-    "axes.edgecolor": "#9CA3AF",
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11,
-    "grid.color": "#E5E7EB",
-    "legend.frameon": False,
-    "svg.hashsalt": "ska_edge",  # the same picture is the same file
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
-
-# -- tables -----------------------------------------------------------------------------------------------------
-
-
-def ranked(rows: Sequence[Row]) -> list[Row]:
-    """Best first: wins and losses in one order."""
-    return sorted(rows, key=lambda row: -row.mean)
-
-
-def percent(mean: float, ci95: float | None) -> str:
-    """A share as '97.5 ± 0.5' percent.
-
-    >>> percent(0.9753, 0.0053), percent(0.5, None)
-    ('97.5 ± 0.5', '50.0')
-    """
-    return f"{100 * mean:.1f}" if ci95 is None else f"{100 * mean:.1f} ± {100 * ci95:.1f}"
-
-
-def print_table(rows: Sequence[Row], console: Console | None = None) -> None:
-    """Print a comparison, best first, ours in bold."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        box=None,
-        pad_edge=False,
-        header_style="bold underline",
-        title=f"{rows[0].dataset}, {rows[0].scenario}: {rows[0].metric}, mean and 95 % interval",
-    )
-    table.add_column("method")
-    table.add_column("profile", no_wrap=True)
-    for heading in ("accuracy %", "seeds", "weight\nbytes", "state\nbytes", "macs a\nsample", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in ranked(rows):
-        numbers = (row.seeds, row.weight_bytes, row.state_bytes, row.macs_per_sample)
-        cells = [row.method, row.profile, percent(row.mean, row.ci95), *map(str, numbers), f"{row.seconds:.2f}"]
-        table.add_row(*cells, style="bold" if row.family == "ours" else None)
-    shown = console or Console()
-    shown.print(table, width=max(shown.width, TABLE_WIDTH))
-
-
-def table_csv(rows: Sequence[Row]) -> bytes:
-    """A comparison as CSV, one column a key of the contract."""
-    return _csv([field.name for field in fields(Row)], [list(asdict(row).values()) for row in rows])
 
 
 def curves_csv(recording: Recording) -> bytes:
     """A recording as CSV: samples, bits a sample by layer, online and test accuracy."""
     columns = [recording.samples, *recording.entropy.values(), recording.online, recording.test]
     header = ["samples", *(f"{name}_bits" for name in recording.entropy), "online_accuracy", "test_accuracy"]
-    return _csv(header, list(zip(*columns, strict=True)))
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-# -- figures ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as SVG and PNG, with the words that replace it for those who cannot see it."""
-
-    svg: bytes
-    png: bytes
-    alt: str
-
-    @property
-    def uri(self) -> str:
-        """The SVG as a data URI."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
-
-
-def picture(draw: Callable[[Any], None], width: float, height: float, alt: str) -> Picture:
-    """Let `draw` fill a figure of so many inches."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        svg, png = io.BytesIO(), io.BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
-        figure.set_layout_engine("none")  # places are found: finding them again takes as long as drawing
-        figure.savefig(png, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
-    return Picture(svg.getvalue(), png.getvalue(), alt)
+    return csv_bytes(header, list(zip(*columns, strict=True)))
 
 
 def learning_picture(recording: Recording, one_pass: int) -> Picture:
@@ -148,7 +39,7 @@ def learning_picture(recording: Recording, one_pass: int) -> Picture:
         *panels, accuracy = figure.subplots(len(names) + 1, 1, sharex=True, height_ratios=[*([1] * len(names)), 1.5])
         for panel, name in zip(panels, names, strict=True):
             panel.plot(recording.samples, recording.entropy[name], color=GREEN, lw=1.8)
-            panel.axhline(0, color="#9CA3AF", lw=0.8)
+            panel.axhline(0, color=RULE, lw=0.8)
             panel.set(title=f"Entropy of {_layer_words(name)}", ylabel="bits a sample")
         accuracy.plot(recording.samples, 100 * np.array(recording.online), color=ORANGE, lw=1.5, label=_ONLINE)
         accuracy.plot(recording.samples, 100 * np.array(recording.test), color=BLUE, lw=2, label=_TEST)
@@ -158,7 +49,7 @@ def learning_picture(recording: Recording, one_pass: int) -> Picture:
         accuracy.set_xlim(recording.samples[0], recording.samples[-1] * 1.05)
         figure.align_ylabels()
         for panel in (*panels, accuracy):
-            panel.axvline(one_pass, color="#9CA3AF", lw=0.8, ls=(0, (4, 3)))
+            panel.axvline(one_pass, color=RULE, lw=0.8, ls=(0, (4, 3)))
             panel.grid(axis="y")
         accuracy.annotate("end of pass 1", (one_pass, 5), (6, 0), textcoords="offset points", color=GREY, fontsize=9.5)
 
@@ -390,9 +281,6 @@ def confusion_picture(decisions: Decisions) -> Picture:
     return picture(draw, 4.3, 4.2, f"Confusion matrix: {int(table.trace())} of {int(table.sum())} on the diagonal.")
 
 
-# -- the page ---------------------------------------------------------------------------------------------------
-
-
 def artefacts(result: DemoResult, programs: Mapping[str, Program]) -> dict[str, bytes]:
     """Every file of the demo by name, the page last; `programs` by profile, for the bytes."""
     recording, decisions = result.recording, result.decisions
@@ -419,21 +307,12 @@ def artefacts(result: DemoResult, programs: Mapping[str, Program]) -> dict[str, 
 
 def page(result: DemoResult, pictures: Mapping[str, Picture], ram: Mapping[str, Mapping[str, int]]) -> bytes:
     """The demo's page, one file that loads nothing."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ska_edge"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda row: percent(row.mean, row.ci95).replace(" ", "\u00a0")
     comparison, recording = result.comparison, result.recording
     rows = ranked(result.rows)
     guided, raw = comparison.of("guided", "w8d8"), comparison.of("raw input + logistic", "float32")
     arena = sum(next(iter(ram.values())).values())
-    text = environment.get_template("demo.html.j2").render(
+    return render(
+        "demo.html.j2",
         result=result,
         rows=rows,
         pictures=pictures,
@@ -454,6 +333,4 @@ def page(result: DemoResult, pictures: Mapping[str, Picture], ram: Mapping[str, 
         mistakes=mistakes(result.decisions),
         backprop_state=ram["SGD backprop, float32"]["learning memory"],
         family_words=FAMILY_WORDS,
-        version=__version__,
     )
-    return text.encode()
