@@ -1,7 +1,8 @@
 """Where every tensor lives: one arena, scratch overlaid by lifetime (SPEC 7).
 
-The plan is the memory: the Numba core allocates exactly this arena, and so will the firmware.  Inputs, outputs
-and entropy sums come first, then state (the snapshot is one piece), then scratch.  Constants live apart, in flash.
+The plan is the memory: the firmware allocates exactly this arena, the Numba core also a workspace for wide loops.
+Inputs, outputs and entropy sums come first, then state (the snapshot is one piece), then scratch.  Constants live
+apart, in flash.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 from programs import VERBS, Wanted, case_of, check_in_step, check_stream, seed_in_message
 from vectors import SECTION, Vector, check_vector, load_vectors
 
-from ska_edge.backends.jit import NumbaExecutor, kernels
+from ska_edge.backends.jit import NumbaExecutor, kernels, wide
 from ska_edge.errors import ProgramError
 from ska_edge.fixed import Format, IntArray
 from ska_edge.operations import Contract, Flow, Kind, Op, OuterUpdate, Role, Rounding, Scale, Select, Tensor, Update
@@ -44,13 +45,21 @@ class Guarded(NumbaExecutor):
         for position in range(len(self.program.sections[section]))[first:last]:
             op = self.program.sections[section][position]
             Guarded.writable = tuple(self._bytes(section, name) for name in op.outputs().values())
+            Guarded.writable += (self._from_arena(self._work_start, self._work_end),)
             Guarded.readable = (*(self._bytes(section, name) for name in op.inputs().values()), *Guarded.writable)
+            if isinstance(op, Flow):
+                start = self._pair_tables[op.table]
+                pairs = 4 * (self.program.by_name[op.table].size - 1)
+                Guarded.readable += (self._from_arena(start, start + pairs),)
             super().run(section, position, position + 1)
 
     def _bytes(self, section: str, name: str) -> range:
         tensor = self.program.by_name[name]
-        start = self._offsets.get(name, self.plan.scratch[section].get(name, 0)) + self.memory.ctypes.data
-        return range(start, start + tensor.byte_count)
+        start = self._offsets.get(name, self.plan.scratch[section].get(name, 0))
+        return self._from_arena(start, start + tensor.byte_count)
+
+    def _from_arena(self, start: int, end: int) -> range:
+        return range(self.memory.ctypes.data + start, self.memory.ctypes.data + end)
 
 
 @pytest.fixture(autouse=True)
@@ -59,9 +68,10 @@ def guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if not PLAIN:
         yield
         return
-    for name in dir(kernels):
-        if name.startswith(("peek_", "poke_")):
-            monkeypatch.setattr(kernels, name, _asking(name, getattr(kernels, name)))
+    for module in (kernels, wide):
+        for name in dir(module):
+            if name.startswith(("peek_", "poke_")):
+                monkeypatch.setattr(module, name, _asking(name, getattr(module, name)))
     with np.errstate(all="raise"):
         yield
 
@@ -307,6 +317,201 @@ def test_the_first_of_equals_and_the_relations() -> None:
     ops = (Select("less", "p", "q", "s", "last", "lt"), Select("same", "p", "q", "last", "s"))
     values = {"p": np.array([[1, 2, 3], [-1, 0, 5]]), "q": np.array([[2, 2, 2], [-1, -1, 6]])}
     check(_program(ops, tensors), values | {"s": np.array(7), "last": np.array([10, 20, 30])})
+
+
+# --- wide loops -------------------------------------------------------------------------------------------------------
+
+S4, U4, U16, S64 = Format(4, 0), Format(4, 0, signed=False), Format(16, 0, signed=False), Format(64, 0)
+FILLS = ("random", "lowest", "highest", "mixed")
+
+
+def _few(values: Sequence[Any], count: int) -> Sequence[Any]:
+    """The first of a test's parameters where kernels are plain: thousands of mutants wait for them."""
+    return values[:count] if PLAIN else values
+
+
+def _fill(kind: str, shape: tuple[int, ...], fmt: Format, seed: int = 0) -> IntArray:
+    """Random numbers, or one end of the format everywhere, or both ends in turn."""
+    if kind == "random":
+        return _filled(shape, fmt, seed)
+    ends = {"lowest": (fmt.lo,), "highest": (fmt.hi,), "mixed": (fmt.lo, fmt.hi, fmt.hi)}[kind]
+    return np.resize(np.array(ends, np.int64), shape)
+
+
+def _every_fill(a_shape: tuple[int, ...], a: Format, b_shape: tuple[int, ...], b: Format) -> list[dict[str, IntArray]]:
+    return [
+        {"a": _fill(kind, a_shape, a), "b": _fill(other, b_shape, b, 1)}
+        for kind, other in zip(FILLS * 2, (*FILLS, *FILLS[::-1]), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("b", _few([S16, U8, U16, S8, S4, U4], 2), ids=str)
+@pytest.mark.parametrize("a", _few([S16, S8, S4, U8, U4, U16], 4), ids=str)
+@pytest.mark.parametrize(("rows", "length"), _few([(1, 1), (5, 33), (4, 17), (2, 15), (3, 16), (9, 32)], 3))
+def test_rows_times_a_vector(a: Format, b: Format, rows: int, length: int) -> None:
+    """Whole and broken steps, fewer rows than a tile has, and every pair of kinds that lanes or planes hold."""
+    tensors = {"a": ((rows, length), a), "b": ((length,), b), "y": ((rows,), S64)}
+    program = _program((Contract("y", "a", "b", "oi,i->o"),), tensors)
+    check(program, *_few(_every_fill((rows, length), a, (length,), b), 3))
+
+
+@pytest.mark.skipif(PLAIN, reason="millions of products")
+@pytest.mark.parametrize("b", [S16, U8, S8], ids=str)
+@pytest.mark.parametrize("a", [S16, S8, S4], ids=str)
+@pytest.mark.parametrize("length", _few([*range(1, 41), 784, 2047, 2048, 2049, 4096 + 17], 1))
+def test_no_length_overflows(a: Format, b: Format, length: int) -> None:
+    """More than a BLOCK of the largest products of either sign."""
+    tensors = {"a": ((3, length), a), "b": ((length,), b), "y": ((3,), S64)}
+    check(_program((Contract("y", "a", "b", "oi,i->o"),), tensors), *_every_fill((3, length), a, (length,), b))
+
+
+@pytest.mark.parametrize(
+    "formats",
+    _few([(S16, S16), (S4, U8), (S16, U8), (S8, U8), (S8, S16), (S4, S16), (U16, S8)], 2),
+    ids=str,
+)
+@pytest.mark.parametrize(("n", "o", "i"), _few([(3, 2, 17), (18, 3, 4), (5, 17, 2), (1, 1, 33), (6, 5, 16)], 2))
+@pytest.mark.parametrize("axes", ["ni,oi->no", "ni,oi->on", "no,ni->oi", "no,ni->io", "in,oi->no", "in,io->on"])
+def test_matrices(axes: str, n: int, o: int, i: int, formats: tuple[Format, Format]) -> None:
+    """Both operands by rows and by columns, either one the larger, with every kind of carried operand."""
+    extent = {"n": n, "o": o, "i": i}
+    first, second, out = axes.replace("->", ",").split(",")
+    a_shape, b_shape, shape = (tuple(extent[letter] for letter in letters) for letters in (first, second, out))
+    for c_shape in (None, (), shape[1:], shape):
+        op = Contract("y", "a", "b", axes, c=None if c_shape is None else "c", c_shift=3, gain=-3, shift=2)
+        tensors = {"a": (a_shape, formats[0]), "b": (b_shape, formats[1]), "y": (shape, S64)}
+        given = {"a": _filled(a_shape, formats[0]), "b": _filled(b_shape, formats[1], 1)}
+        if c_shape is not None:
+            tensors["c"] = (c_shape, S16)
+            given["c"] = _filled(c_shape, S16, 2)
+        check(_program((op,), tensors), given)
+
+
+@pytest.mark.skipif(PLAIN, reason="many products")
+@pytest.mark.parametrize("axes", ["ni,oi->no", "no,ni->oi"])
+@pytest.mark.parametrize(("n", "o", "i"), [(40, 33, 70), (2049, 3, 2), (3, 2, 2065), (70, 40, 2)])
+def test_large_matrices(axes: str, n: int, o: int, i: int) -> None:
+    """More rows than a panel, sums longer than a block."""
+    extent = {"n": n, "o": o, "i": i}
+    first, second, out = axes.replace("->", ",").split(",")
+    a_shape, b_shape, shape = (tuple(extent[letter] for letter in letters) for letters in (first, second, out))
+    program = _program((Contract("y", "a", "b", axes),), {"a": (a_shape, S16), "b": (b_shape, S16), "y": (shape, S64)})
+    check(program, *_every_fill(a_shape, S16, b_shape, S16)[:5])
+
+
+@pytest.mark.parametrize("formats", [(S16, S16), (S8, U8), (S4, S4), (S16, S4)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 5), (4, 16), (2, 3, 7)])
+def test_all_of_one_with_all_of_the_other(shape: tuple[int, ...], formats: tuple[Format, Format]) -> None:
+    axes = "abc"[: len(shape)]
+    tensors = {"a": (shape, formats[0]), "b": (shape, formats[1]), "y": ((), S64)}
+    program = _program((Contract("y", "a", "b", f"{axes},{axes}->"),), tensors)
+    check(program, *_every_fill(shape, formats[0], shape, formats[1])[:4])
+
+
+@pytest.mark.parametrize("w", _few([S16, S8, S4, Format(7, 0), Format(15, 0), Format(3, 0), U8], 4), ids=str)
+@pytest.mark.parametrize("x", _few([S16, U8, S8, U16, S4], 2), ids=str)
+@pytest.mark.parametrize("columns", _few([51, 17, 15, 16, 33, 48], 1))
+@pytest.mark.parametrize("own", [False, True])
+def test_rows_that_learn(w: Format, x: Format, columns: int, own: bool) -> None:
+    """Steps of both widths and what is left; formats narrower than what they are stored in."""
+    x_shape = (3, columns) if own else (columns,)
+    tensors = {"t": ((), COUNTER), "w": ((3, columns), w), "s": ((3,), S16), "x": (x_shape, x)}
+    for kind in FILLS[:: 2 if PLAIN else 1]:
+        program = _program((OuterUpdate("w", "s", "x", "t", 16),), tensors, t=54321, w=_fill(kind, (3, columns), w))
+        factors = ([-32768, 32767, 0], [-1, 1, 300], [-300, 2, -2])
+        check(program, *({"s": np.array(s), "x": _fill(kind, x_shape, x, i)} for i, s in enumerate(factors)))
+
+
+@pytest.mark.parametrize("s", [S8, U8, S4, U16, Format(17, 0)], ids=str)
+def test_factors_of_other_kinds(s: Format) -> None:
+    tensors = {"t": ((), COUNTER), "w": ((4, 17), S16), "s": ((4,), s), "x": ((17,), S16)}
+    program = _program((OuterUpdate("w", "s", "x", "t", 16),), tensors, t=7, w=_filled((4, 17), S16))
+    check(program, *({"s": _fill(kind, (4,), s), "x": _fill(kind, (17,), S16, 1)} for kind in FILLS))
+
+
+@pytest.mark.parametrize("size", _few([17, 15, 16, 40], 2))
+@pytest.mark.parametrize("rounding", [Rounding.FLOOR, Rounding.HALF])
+@pytest.mark.parametrize(
+    ("b", "c"), [(None, None), ("whole", None), (None, "whole"), ("scalar", "scalar"), ("whole", "scalar")]
+)
+def test_wide_scales(size: int, rounding: Rounding, b: str | None, c: str | None) -> None:
+    """Absent, scalar and whole operands, one output a row of zeros and the next saturated."""
+    shapes = {"whole": (size,), "scalar": ()}
+    for gain, shift, fmt in ((1, 0, S16), (-3, 13, S16), (2, 1, Format(12, 0))):
+        tensors = {"a": ((size,), S16), "y": ((size,), fmt)}
+        tensors |= {name: (shapes[kind], S16) for name, kind in (("b", b), ("c", c)) if kind}
+        op = Scale(
+            "y", "a", "b" if b else None, c="c" if c else None, gain=gain, c_shift=5, shift=shift, rounding=rounding
+        )
+        inputs = {name: shape for name, (shape, _) in tensors.items() if name != "y"}
+        runs = [{n: _fill(kind, shape, S16, i) for i, (n, shape) in enumerate(inputs.items())} for kind in FILLS]
+        check(_program((op,), tensors), *runs)
+
+
+@pytest.mark.parametrize("absent", ["a", "b", "c"])
+def test_scales_that_are_not_alike(absent: str) -> None:
+    """One operand of another width, or shorter: the others alone do not make it wide."""
+    for shape, fmt in (((17,), S8), ((2, 17), S32), ((17,), S16), ((2, 17), U16)):
+        tensors = {name: ((2, 17), S16) for name in "abc"} | {absent: (shape, fmt), "y": ((2, 17), S16)}
+        op = Scale("y", "a", "b", c="c", shift=15)
+        values = {name: _filled(tensors[name][0], tensors[name][1], i) for i, name in enumerate("abc")}
+        check(_program((op,), tensors), values)
+        dithered = replace(op, rounding=Rounding.LATTICE, t="t", row=5)
+        check(_program((dithered,), {"t": ((), COUNTER), **tensors}, t=99), values)
+        check(_program((replace(op, shift=-2),), tensors), values)
+
+
+@pytest.mark.parametrize("neurons", _few([33, 1, 31, 32, 65], 2))
+@pytest.mark.parametrize("fmt", _few([Format(16, -12), Format(4, -1), Format(8, -4)], 1), ids=str)
+@pytest.mark.parametrize("optional", [(), ("mean",), ("drive",), ("mean", "drive")], ids=str)
+def test_flows_of_many_neurons(neurons: int, fmt: Format, optional: tuple[str, ...]) -> None:
+    """A block, more and less; steep and flat tables; z at both ends of its range."""
+    names = ("z", *optional)
+    tensors = {name: ((neurons,), fmt) for name in names} | {
+        "gain": ((), S16),
+        "t": ((), COUNTER),
+        "table": ((5,), Format(17, 0)),
+        "factor": ((neurons,), S16),
+        "decision": ((neurons,), S16),
+        "entropy": ((), Format(64, 0)),
+    }
+    width = fmt.bits - 2
+    for table, steps, rate in (([0, 900, 16384, 31000, 32768], 7, 1000), ([32768, 0, 32768, 0, 1], 12, 250)):
+        flow = Flow(
+            *("factor", "decision", "entropy", "z", "gain", "table", "t", fmt.lo, width, steps, rate, 9, 12, 1),
+            **{name: name for name in optional},
+            guard=3,
+            entropy_shift=2,
+        )
+        kinds = FILLS[:: 3 if PLAIN else 1]
+        runs = [{n: _fill(kind, (neurons,), fmt, i) for i, n in enumerate(names)} for kind in kinds]
+        program = _program((flow,), tensors, table=table, t=33)
+        check(program, *({**run, "gain": np.array(gain)} for run, gain in zip(runs, (77, -5, 1, -1), strict=False)))
+
+
+@pytest.mark.skipif(PLAIN, reason="thousands of steps")
+def test_long_flows_do_not_lose_entropy() -> None:
+    """4,096 steps that go to and fro: the sums of 32 bits wrap, the sum of 64 does not."""
+    fmt = Format(16, -12)
+    tensors = {
+        "z": ((40,), fmt),
+        "drive": ((40,), fmt),
+        "gain": ((), S8),
+        "t": ((), COUNTER),
+        "table": ((3,), Format(17, 0)),
+        "factor": ((40,), S16),
+        "decision": ((40,), S16),
+        "entropy": ((), Format(64, 0)),
+    }
+    flow = Flow(
+        *("factor", "decision", "entropy", "z", "gain", "table", "t", -32768, 15 - 1, 4096, 8191, 1, 3, 1),
+        drive="drive",
+    )
+    program = _program((flow,), tensors, table=[0, 32768, 0])
+    runs = [
+        {"z": _filled((40,), fmt, i), "drive": _fill(k, (40,), fmt), "gain": np.array(1)} for i, k in enumerate(FILLS)
+    ]
+    check(program, *runs)
 
 
 # --- random Programs --------------------------------------------------------------------------------------------------

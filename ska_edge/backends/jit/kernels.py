@@ -23,13 +23,39 @@ from .memory import (
     poke_32,
     poke_64,
 )
+from .wide import (
+    BLOCK,
+    DRIVE,
+    ENTROPY_HIGH,
+    ENTROPY_WRAPPED,
+    FIRST,
+    LANES,
+    LAST,
+    MEAN,
+    MOVED,
+    NEURONS,
+    ROWS,
+    Z,
+    flow_lanes,
+    learn_4,
+    learn_8,
+    learn_16,
+    scale_16,
+    split_16,
+    tile_4,
+    tile_8,
+    tile_16,
+    tile_16_planes,
+    tile_16_planes_pair,
+)
 
 S4, U4, S8, U8, S16, U16, S32, U32, S64 = range(9)
 FLOOR, HALF, LATTICE_ROUNDING = range(3)
 (CONTRACT, SCALE, LUT, FLOW, OUTER_UPDATE, UPDATE, LATTICE, GATHER, POOL, SELECT, ARG, ADVANCE) = range(12)
-ONE = 1 << 15
 STEP_I = 53685  # the lattice's A: from one input to the next
 AXES = 24  # where a contraction's loops start in its row: first count of output axes, count of summed axes
+MATRIX = 48  # where what `matrix` needs starts in it
+PANEL = 16  # rows of a matrix that stay in the nearest cache: 32 KiB for a thousand elements of 16 bits
 ADDRESS, KIND, SIZE, COLUMNS, LO, HI = range(6)  # fields of a view
 
 inlined = njit(cache=True, forceinline=True)
@@ -40,6 +66,12 @@ compiled = njit(cache=True)
 def view(mem, T, tensor):
     """(address, kind, elements, columns, lo, hi) of a tensor."""
     return mem + T[tensor, 1], T[tensor, 0], T[tensor, 2], T[tensor, 3], T[tensor, 4], T[tensor, 5]
+
+
+@inlined
+def known_s16(a):
+    """The same view with a kind that the compiler knows: where it is inlined, a load is one instruction."""
+    return a[ADDRESS], S16, a[SIZE], a[COLUMNS], a[LO], a[HI]
 
 
 @inlined
@@ -105,9 +137,15 @@ def store(a, k, value):
 
 
 @inlined
+def repeated(a, k):
+    """Which flat element of an operand that repeats stands at k (SPEC 4.5)."""
+    return k if k < a[SIZE] else k % max(a[SIZE], 1)
+
+
+@inlined
 def load_broadcast(a, k):
-    """Flat element k of an operand that repeats (SPEC 4.5)."""
-    return load(a, k if k < a[SIZE] else k % a[SIZE])
+    """Flat element k of an operand that repeats."""
+    return load(a, repeated(a, k))
 
 
 @inlined
@@ -148,48 +186,141 @@ def counter(mem, T, tensor):
 
 
 @inlined
-def _finish(mem, T, p, out, k, value, t):
-    """The tail that contract and scale share: gain, carried operand, requantise, store."""
-    value *= p[7]
-    if p[4] >= 0:
-        value += load_broadcast(view(mem, T, p[4]), k) << p[6]
-    store(out, k, requantise(value, p[8], p[9], p[10], k, t, out[LO], out[HI]))
+def optional(mem, T, tensor):
+    """The view of an operand that may be absent; one without elements, which nothing reads, where it is."""
+    return view(mem, T, tensor) if tensor >= 0 else (mem, 0, 0, 1, 0, 0)
 
 
 @inlined
-def _dot(a, at_a, step_a, b, at_b, step_b, n):
-    """Exact sum of n products; loops of their own for the pairs that learning lives on."""
-    total = np.int64(0)
-    kind_a, kind_b = a[KIND], b[KIND]
-    plain = step_a == 1 and step_b == 1
-    if plain and kind_a == S8 and kind_b == U8:
-        for k in range(n):
-            total += peek_s8(a[ADDRESS] + at_a + k) * peek_u8(b[ADDRESS] + at_b + k)
-    elif plain and kind_a == S16 and kind_b == U8:
-        for k in range(n):
-            total += peek_s16(a[ADDRESS] + 2 * (at_a + k)) * peek_u8(b[ADDRESS] + at_b + k)
-    elif plain and kind_a == S16 and kind_b == S16:
-        for k in range(n):
-            total += peek_s16(a[ADDRESS] + 2 * (at_a + k)) * peek_s16(b[ADDRESS] + 2 * (at_b + k))
+def _tail(mem, T, p):
+    """What contract and scale share, read once: Numba counts references each time an element looks at T or p."""
+    t = counter(mem, T, p[5])
+    return view(mem, T, p[1]), optional(mem, T, p[4]), p[6], p[7], p[8], p[9], p[10], t
+
+
+@inlined
+def _finish(tail, k, at_c, value):
+    """The tail itself: gain, carried operand, requantise, store."""
+    out, c, c_shift, gain, shift, rounding, row, t = tail
+    value *= gain
+    if c[SIZE] > 0:
+        value += load(c, at_c) << c_shift
+    store(out, k, requantise(value, shift, rounding, row, k, t, out[LO], out[HI]))
+
+
+@inlined
+def pack(operand, rows, row_step, step, count, planes, to):
+    """Rows of an operand as 16-bit lanes, each filled up with zeros to whole steps of the wide loops.
+
+    One plane holds the numbers themselves, two hold their low bytes and their high bytes.
+    """
+    if operand[KIND] == S16 and step == 1 and planes == 2:
+        whole, padded = whole_steps(count), whole_steps(count + LANES - 1)
+        for row in range(rows):
+            low = to + 4 * row * padded
+            split_16(operand[ADDRESS] + 2 * row * row_step, low, low + 2 * padded, whole)
+        _pack(operand, rows, row_step, step, count, planes, to, whole)
+    elif operand[KIND] == S16:
+        _pack(known_s16(operand), rows, row_step, step, count, planes, to, 0)
     else:
-        for k in range(n):
-            total += load_at(a, at_a + k * step_a) * load_at(b, at_b + k * step_b)
-    return total
+        _pack(operand, rows, row_step, step, count, planes, to, 0)
+
+
+@inlined
+def _pack(operand, rows, row_step, step, count, planes, to, start):
+    padded = whole_steps(count + LANES - 1)
+    for first in range(start, padded, LANES):  # so that a transposed operand is read a few lines of memory at a time
+        for row in range(rows):
+            address = to + 2 * (row * planes * padded + first)
+            for k in range(first, first + LANES):
+                value = load_at(operand, row * row_step + k * step) if k < count else np.int64(0)
+                if planes == 2:
+                    poke_16(address, value & 255)
+                    poke_16(address + 2 * padded, value >> 8)
+                else:
+                    poke_16(address, value)
+                address += 2
+
+
+@inlined
+def whole_steps(count):
+    """The largest multiple of LANES that is not above a count."""
+    return count & -LANES
+
+
+@inlined
+def _tile(bits, planes, pair, rows, row, last, row_bytes, x, x_bytes, plane_bytes, count, totals):
+    """Four rows from `row` on (where there are fewer, the last again) times x, or times a pair of them."""
+    w0, w1 = rows + row * row_bytes, rows + min(row + 1, last) * row_bytes
+    w2, w3 = rows + min(row + 2, last) * row_bytes, rows + min(row + 3, last) * row_bytes
+    if pair:
+        tile_16_planes_pair(w0, w1, w2, w3, x, x + x_bytes, plane_bytes, count, totals)
+    elif planes == 2:
+        tile_16_planes(w0, w1, w2, w3, x, plane_bytes, count, totals)
+    elif bits == 16:
+        tile_16(w0, w1, w2, w3, x, plane_bytes, count, totals)
+    elif bits == 8:
+        tile_8(w0, w1, w2, w3, x, plane_bytes, count, totals)
+    else:
+        tile_4(w0, w1, w2, w3, x, plane_bytes, count, totals)
+
+
+@compiled
+def matrix(mem, T, p):
+    """SPEC 5.1 where one axis is summed: rows of a times rows of b, four of the one with one of the other at a time.
+
+    Rows of a are taken where they are if they lie in one piece, else packed; rows of b are always packed, in two
+    planes if their elements are wider than bytes.  A product with a byte has 23 bits at most, so lanes of 32 bits
+    hold the sums of a BLOCK.  A PANEL of rows stays near while all rows of b pass.
+    """
+    a, b, tail = view(mem, T, p[2]), view(mem, T, p[3]), _tail(mem, T, p)
+    rows, row_step, step, out_row = p[MATRIX + 1], p[MATRIX + 2], p[MATRIX + 3], p[MATRIX + 4]
+    columns, column_step, b_step, out_column = p[MATRIX + 5], p[MATRIX + 6], p[MATRIX + 7], p[MATRIX + 8]
+    count, planes, bits, totals = p[MATRIX + 9], p[MATRIX + 10], p[MATRIX + 11], mem + p[MATRIX + 12]
+    c_row, c_column = p[MATRIX + 13], p[MATRIX + 14]
+    padded = whole_steps(count + LANES - 1)
+    packed_b = totals + 2 * 8 * ROWS
+    pack(b, columns, column_step, b_step, count, planes, packed_b)
+    start, row_bytes, width, whole = a[ADDRESS], (row_step * bits) >> 3, bits, whole_steps(count)
+    if bits == 0:
+        start, row_bytes, width, whole = packed_b + columns * 2 * planes * padded, 2 * padded, np.int64(16), padded
+        pack(a, rows, row_step, step, count, np.int64(1), start)
+    x_bytes = 2 * planes * padded
+    for panel in range(0, rows, PANEL):
+        column = np.int64(0)
+        while column < columns:
+            pair = planes == 2 and column + 1 < columns
+            x = packed_b + column * x_bytes
+            for row in range(panel, min(panel + PANEL, rows), ROWS):
+                for each in range(2 * ROWS):
+                    poke_64(totals + 8 * each, 0)
+                for first in range(0, whole, BLOCK):
+                    begin, from_x, block = start + ((first * width) >> 3), x + 2 * first, min(whole - first, BLOCK)
+                    _tile(
+                        width, planes, pair, begin, row, rows - 1, row_bytes, from_x, x_bytes, 2 * padded, block, totals
+                    )
+                for j in range(column, column + 1 + pair):
+                    for i in range(row, min(row + ROWS, rows)):
+                        total = peek_s64(totals + 8 * ((j - column) * ROWS + i - row))
+                        for k in range(whole, count):
+                            total += load_at(a, i * row_step + k) * load_at(b, j * column_step + k * b_step)
+                        _finish(tail, i * out_row + j * out_column, i * c_row + j * c_column, total)
+            column += 1 + pair
 
 
 @compiled
 def contract(mem, T, p):
     """SPEC 5.1.  The row's loops: (extent, step in a, step in b), output axes first, then summed axes."""
-    out, a, b = view(mem, T, p[1]), view(mem, T, p[2]), view(mem, T, p[3])
+    a, b, tail, size = view(mem, T, p[2]), view(mem, T, p[3]), _tail(mem, T, p), T[p[1], SIZE]
     outs, sums = p[AXES], p[AXES + 1]
     first_sum = AXES + 2 + 3 * outs
-    inner = sums - 1  # the last summed axis is walked in _dot
+    inner = sums - 1  # the last summed axis has a loop of its own
     last = first_sum + 3 * inner
+    extent, step_a, step_b = p[last], p[last + 1], p[last + 2]
     outer = np.int64(1)
     for axis in range(inner):
         outer *= p[first_sum + 3 * axis]
-    t = counter(mem, T, p[5])
-    for k in range(out[SIZE]):
+    for k in range(size):
         at_a, at_b, rest = np.int64(0), np.int64(0), np.int64(k)
         for axis in range(outs - 1, -1, -1):
             loop = AXES + 2 + 3 * axis
@@ -206,20 +337,42 @@ def contract(mem, T, p):
                 rest //= p[loop]
                 from_a += index * p[loop + 1]
                 from_b += index * p[loop + 2]
-            total += _dot(a, from_a, p[last + 1], b, from_b, p[last + 2], p[last])
-        _finish(mem, T, p, out, k, total, t)
+            for each in range(extent):
+                total += load_at(a, from_a + each * step_a) * load_at(b, from_b + each * step_b)
+        _finish(tail, k, repeated(tail[1], k), total)
 
 
 @compiled
 def scale(mem, T, p):
-    """SPEC 5.2."""
-    out, a = view(mem, T, p[1]), view(mem, T, p[2])
-    t = counter(mem, T, p[5])
-    for k in range(out[SIZE]):
+    """SPEC 5.2.  A batch goes the wide way: 16 bits, whole operands or scalars, no lattice."""
+    a, b, tail = view(mem, T, p[2]), optional(mem, T, p[3]), _tail(mem, T, p)
+    out, c, c_shift, gain, shift, rounding, _, _ = tail
+    whole = np.int64(0)
+    if p[11] and out[SIZE] >= LANES:
+        whole = whole_steps(out[SIZE])
+        at_a, a_step = _lanes_of(a, mem + p[11], 0)
+        at_b, b_step = _lanes_of(b, mem + p[11] + 2 * LANES, 1)
+        at_c, c_step = _lanes_of(c, mem + p[11] + 4 * LANES, 0)
+        r = half(shift) if rounding == HALF else np.int64(0)
+        scale_16(
+            at_a, a_step, at_b, b_step, at_c, c_step, out[ADDRESS], whole, gain, c_shift, r, shift, out[LO], out[HI]
+        )
+    for k in range(whole, out[SIZE]):
         value = load_broadcast(a, k)
-        if p[3] >= 0:
-            value *= load_broadcast(view(mem, T, p[3]), k)
-        _finish(mem, T, p, out, k, value, t)
+        if b[SIZE] > 0:
+            value *= load_broadcast(b, k)
+        _finish(tail, k, repeated(c, k), value)
+
+
+@inlined
+def _lanes_of(a, work, absent):
+    """Where the lanes of an operand stand, and how far apart; a scalar, and what is absent, fill a step of them."""
+    if a[SIZE] > 1:
+        return a[ADDRESS], 2 * LANES
+    value = load(a, 0) if a[SIZE] == 1 else np.int64(absent)
+    for each in range(LANES):
+        poke_16(work + 2 * each, value)
+    return work, 0
 
 
 @inlined
@@ -238,78 +391,88 @@ def interpolate(table, x, lo, width):
 def lut(mem, T, p):
     """SPEC 5.3."""
     out, x, table = view(mem, T, p[1]), view(mem, T, p[2]), view(mem, T, p[3])
+    if out[KIND] == S16 and x[KIND] == S16 and table[KIND] == S16:
+        _lut(known_s16(out), known_s16(x), known_s16(table), p[4], p[5], p[6])
+    else:
+        _lut(out, x, table, p[4], p[5], p[6])
+
+
+@inlined
+def _lut(out, x, table, lo, width, shift):
     for k in range(out[SIZE]):
-        y = interpolate(table, load(x, k), p[4], p[5])
-        store(out, k, saturate((y + half(p[6])) >> p[6], out[LO], out[HI]))
+        y = interpolate(table, load(x, k), lo, width)
+        store(out, k, saturate((y + half(shift)) >> shift, out[LO], out[HI]))
 
 
 @compiled
 def flow(mem, T, p):
-    """SPEC 5.4."""
+    """SPEC 5.4, NEURONS at a time: widened into the workspace, moved there, rounded and stored one by one."""
     factor, decision, entropy = view(mem, T, p[1]), view(mem, T, p[2]), view(mem, T, p[3])
-    z, table = view(mem, T, p[4]), view(mem, T, p[6])
-    gain, t = load(view(mem, T, p[5]), 0), counter(mem, T, p[7])
+    z, gain, t = view(mem, T, p[4]), load(view(mem, T, p[5]), 0), counter(mem, T, p[7])
     lo, width, steps, rate, rate_shift, shift, row = p[10], p[11], p[12], p[13], p[14], p[15], p[16]
-    guard, entropy_shift, emit_first, decision_shift, fraction = p[17], p[18], p[19], p[20], p[21]
+    guard, entropy_shift, decision_shift, fraction = p[17], p[18], p[20], p[21]
+    block, table, last = mem + p[22], mem + p[23], T[p[6], 2] - 1
     y_lo, y_hi = z[LO] << guard, (z[HI] << guard) + (np.int64(1) << guard) - 1
-    half_guard, half_fraction, half_rate = half(guard), half(fraction), half(rate_shift)
+    emitted = FIRST if p[19] else LAST
+    mean, drive = optional(mem, T, p[8]), optional(mem, T, p[9])
     entropy_sum = np.int64(0)
-    for j in range(z[SIZE]):
-        start = load(z, j)
-        mean = load(view(mem, T, p[8]), j) if p[8] >= 0 else np.int64(0)
-        drive = load(view(mem, T, p[9]), j) if p[9] >= 0 else np.int64(0)
-        y = start << guard
-        moved = np.int64(0)
-        first = interpolate(table, start, lo, width)
-        before = first
-        for _ in range(steps):
-            q = saturate((y + half_guard) >> guard, z[LO], z[HI])
-            now = interpolate(table, q, lo, width)
-            slope = (now * (ONE - now) + (1 << 14)) >> 15
-            own = (q - mean) * slope + ((now - before) << fraction)
-            v = ((own >> entropy_shift) - drive * slope + half_fraction) >> fraction
-            moved += v
-            entropy_sum -= q * (now - before)
-            y = saturate(y + ((v * rate + half_rate) >> rate_shift), y_lo, y_hi)
-            before = now
-        emitted = first if emit_first else before
-        total = (moved * gain + offset(row, j, t, shift)) >> shift
-        store(factor, j, saturate(total, factor[LO], factor[HI]))
-        store(decision, j, saturate((emitted + half(decision_shift)) >> decision_shift, decision[LO], decision[HI]))
+    for first in range(0, z[SIZE], NEURONS):
+        neurons = min(z[SIZE] - first, NEURONS)
+        for j in range(neurons):
+            poke_32(lane(block, Z, j), load(z, first + j))
+            poke_32(lane(block, MEAN, j), load(mean, first + j) if mean[SIZE] > 0 else np.int64(0))
+            poke_32(lane(block, DRIVE, j), load(drive, first + j) if drive[SIZE] > 0 else np.int64(0))
+        flow_lanes(
+            block, neurons, table, lo, width, last, steps, rate, rate_shift, guard, entropy_shift, fraction, y_lo, y_hi
+        )
+        for j in range(neurons):
+            moved, left = peek_s32(lane(block, MOVED, j)), peek_s32(lane(block, emitted, j))
+            total = (moved * gain + offset(row, first + j, t, shift)) >> shift
+            store(factor, first + j, saturate(total, factor[LO], factor[HI]))
+            left = (left + half(decision_shift)) >> decision_shift
+            store(decision, first + j, saturate(left, decision[LO], decision[HI]))
+            high = peek_s32(lane(block, ENTROPY_HIGH, j)) << 16
+            entropy_sum += high + ((peek_s32(lane(block, ENTROPY_WRAPPED, j)) - high) & 0xFFFFFFFF)
     store(entropy, 0, entropy_sum)
+
+
+@inlined
+def lane(block, vector, j):
+    """Address of a neuron's number in the flow's block."""
+    return block + 4 * (vector * NEURONS + j)
 
 
 @compiled
 def outer_update(mem, T, p):
-    """SPEC 5.5.  The offset of the next input is one addition on; loops of their own for the common widths."""
+    """SPEC 5.5.  At a shift of 16 and the profiles' widths, whole steps of a row go the wide way."""
     w, s_of, x, shift = view(mem, T, p[1]), view(mem, T, p[2]), view(mem, T, p[3]), p[5]
-    t = counter(mem, T, p[4])
+    bits, widened, t = p[6], mem + p[7], counter(mem, T, p[4])
     columns = w[COLUMNS]
     own_inputs = x[SIZE] == w[SIZE]
-    lo, hi = w[LO], w[HI]
-    common = x[KIND] == U8 and (w[KIND] == S8 or w[KIND] == S16) and shift == 16
+    whole = whole_steps(columns) if bits > 0 else np.int64(0)
+    row_bytes = ((columns + (columns & 1)) * 4 if bits == 4 else columns * bits) >> 3
     for j in range(w[SIZE] // columns):
+        at_x = j * columns if own_inputs else np.int64(0)
+        lanes = x[ADDRESS] + 2 * at_x
+        if x[KIND] != S16:
+            lanes = widened
+            if own_inputs or j == 0:
+                for i in range(whole):
+                    poke_16(widened + 2 * i, load(x, at_x + i))
         s = load(s_of, j)
         if s == 0:  # an offset alone is below 2^shift: it moves nothing
             continue
-        at_w = j * columns
-        at_x = at_w if own_inputs else np.int64(0)
-        start = offset(0, j, t, 16)
-        from_x = x[ADDRESS] + at_x
-        if common and w[KIND] == S8:
-            from_w = w[ADDRESS] + at_w
-            for i in range(columns):
-                delta = (s * peek_u8(from_x + i) + ((start + i * STEP_I) & 0xFFFF)) >> 16
-                poke_8(from_w + i, saturate(peek_s8(from_w + i) + delta, lo, hi))
-        elif common:
-            from_w = w[ADDRESS] + 2 * at_w
-            for i in range(columns):
-                delta = (s * peek_u8(from_x + i) + ((start + i * STEP_I) & 0xFFFF)) >> 16
-                poke_16(from_w + 2 * i, saturate(peek_s16(from_w + 2 * i) + delta, lo, hi))
-        else:
-            for i in range(columns):
-                delta = (s * load(x, at_x + i) + offset(i, j, t, shift)) >> shift
-                store(w, at_w + i, saturate(load(w, at_w + i) + delta, lo, hi))
+        from_w, start = w[ADDRESS] + j * row_bytes, offset(0, j, t, 16)
+        if bits == 16:
+            learn_16(from_w, lanes, s, start, STEP_I, whole)
+        elif bits == 8:
+            learn_8(from_w, lanes, s, start, STEP_I, whole)
+        elif bits == 4:
+            learn_4(from_w, lanes, s, start, STEP_I, whole)
+        for i in range(whole, columns):
+            delta = (s * load(x, at_x + i) + offset(i, j, t, shift)) >> shift
+            at_w = j * columns + i
+            store(w, at_w, saturate(load(w, at_w) + delta, w[LO], w[HI]))
 
 
 @compiled
@@ -389,7 +552,9 @@ def run(mem, T, ops, first, last):
     for index in range(first, last):
         p = ops[index]
         verb = p[0]
-        if verb == CONTRACT:
+        if verb == CONTRACT and p[MATRIX]:
+            matrix(mem, T, p)
+        elif verb == CONTRACT:
             contract(mem, T, p)
         elif verb == SCALE:
             scale(mem, T, p)

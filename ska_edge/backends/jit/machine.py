@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import ProgramError
 from ...executor import Executor, row_count
@@ -31,9 +33,10 @@ from ...operations import (
 from ...plan import plan
 from ...program import Program
 from ...wellformed import split_axes
-from . import kernels
+from . import kernels, wide
 
 _ROW = 64
+_LINE = 64  # bytes of a line of cache
 _KINDS = {
     (4, True): kernels.S4,
     (4, False): kernels.U4,
@@ -54,9 +57,11 @@ _ROUNDINGS = {
 
 
 class NumbaExecutor(Executor):
-    """The compiled core.  Its memory is exactly the plan's arena, constants behind it.
+    """The compiled core.  Its memory is the plan's arena, constants behind it, and a workspace.
 
-    `memory` is that array of bytes; nothing else is allocated while it learns.
+    `memory` is that array of bytes; nothing else is allocated while it learns.  The workspace holds what wide loops
+    want in another form than the arena's: a flow's table as pairs, 32 neurons as int32, a sample as 16-bit lanes, and
+    for a batch contraction both operands, which is more than the arena itself.  It keeps nothing between operations.
     """
 
     name = "numba"
@@ -65,8 +70,13 @@ class NumbaExecutor(Executor):
         super().__init__(program)
         self.plan = plan(program)
         const_start = -(-self.plan.arena_bytes // 8) * 8
-        self.memory = np.zeros(-(-(const_start + self.plan.const_bytes) // 8) * 8, np.uint8)
-        self._address = self.memory.ctypes.data
+        self._work_start = _aligned(const_start + self.plan.const_bytes)
+        self._pair_tables: dict[str, int] = {}
+        for op in (op for ops in program.sections.values() for op in ops if isinstance(op, Flow)):
+            if op.table not in self._pair_tables:
+                self._pair_tables[op.table] = self._work_start
+                self._work_start += _aligned(4 * program.by_name[op.table].size)
+        self._work_end = self._work_start
         self._index = {tensor.name: i for i, tensor in enumerate(program.tensors)}
         self._offsets = {**self.plan.fixed, **{n: const_start + at for n, at in self.plan.const.items()}}
         self._tables: dict[str, IntArray] = {}
@@ -79,8 +89,22 @@ class NumbaExecutor(Executor):
             rows = [self._row(op) for op in ops]
             self._ops[section] = np.array(rows, np.int64).reshape(len(rows), _ROW)
         self._last_section = next(iter(program.sections), "")
+        self.memory = self._block()
+        self._address = self.memory.ctypes.data
+        for name, at in self._pair_tables.items():
+            table = program.values[name]
+            pairs = (table[:-1] + (table[1:] << 16)).astype("<u4")
+            self.memory[at : at + pairs.nbytes] = pairs.view(np.uint8)
         for tensor in program.of_role(Role.CONST, Role.STATE):
             self._put(tensor, self._offsets[tensor.name], program.values[tensor.name])
+
+    def _block(self) -> npt.NDArray[np.uint8]:
+        """The memory, placed so that the largest state starts a line of cache: wide loops then cross fewer of them."""
+        block = np.zeros(self._work_end + _LINE, np.uint8)
+        states = sorted(self.program.of_role(Role.STATE), key=lambda tensor: -tensor.byte_count)
+        largest = self.plan.fixed[states[0].name] if states else 0
+        skip = -(block.ctypes.data + largest) % _LINE
+        return block[skip : skip + self._work_end]
 
     def write(self, tensor: str, values: IntArray) -> None:
         """Set an input or state tensor."""
@@ -164,21 +188,72 @@ class NumbaExecutor(Executor):
         row = _ENCODERS[type(op)](self, op)
         return row + [0] * (_ROW - len(row))
 
+    def _work(self, size: int) -> int:
+        """Where the workspace starts; it is made to hold so many bytes."""
+        self._work_end = max(self._work_end, self._work_start + _aligned(size))
+        return self._work_start
+
     def _contract(self, op: Contract) -> list[int]:
+        matrix = self._matrix(op)
+        if matrix is None:
+            turned_axes = "{1},{0}->{2}".format(*split_axes(op.axes))
+            turned = replace(op, a=op.b, b=op.a, axes=turned_axes)
+            matrix = self._matrix(turned)
+            op = op if matrix is None else turned
         row = self._sum(kernels.CONTRACT, op)
         row += [0] * (kernels.AXES - len(row))
         a_axes, b_axes, out_axes = split_axes(op.axes)
-        a_steps, b_steps = self._steps(op.a, a_axes), self._steps(op.b, b_axes)
-        extents = dict(zip(a_axes + b_axes, self._shape(op.a) + self._shape(op.b), strict=True))
+        a, b = self.program.by_name[op.a], self.program.by_name[op.b]
+        a_steps, b_steps = _steps(a, a_axes), _steps(b, b_axes)
+        extents = dict(zip(a_axes + b_axes, a.shape + b.shape, strict=True))
         # the axis walked in the innermost loop comes last: one both operands step through by 1, if there is one
         summed = sorted(set(extents) - set(out_axes), key=lambda axis: -(a_steps.get(axis, 0) + b_steps.get(axis, 0)))
         row += [len(out_axes), max(len(summed), 1)]
         for axis in (*out_axes, *summed):
             row += [extents[axis], a_steps.get(axis, 0), b_steps.get(axis, 0)]
-        return row if summed else [*row, 1, 0, 0]
+        row += [] if summed else [1, 0, 0]
+        return row + [0] * (kernels.MATRIX - len(row)) + (matrix or [0])
+
+    def _matrix(self, op: Contract) -> list[int] | None:
+        """What `kernels.matrix` needs; None unless a is the larger, and its rows meet rows of b along one axis.
+
+        16-bit lanes with sign hold the elements of a, lanes or two planes of bytes those of b.
+        """
+        a, b = self.program.by_name[op.a], self.program.by_name[op.b]
+        a_axes, b_axes, out_axes = split_axes(op.axes)
+        if a_axes == b_axes and not out_axes and min(a.format.stored_bits, b.format.stored_bits) >= 8:
+            a, b = (replace(each, shape=(each.size,)) for each in (a, b))  # all of one with all of the other
+            a_axes = b_axes = "i"
+        summed = set(a_axes) & set(b_axes)
+        rows, columns = set(a_axes) - summed, set(b_axes) - summed
+        apart = len(summed) == 1 and len(rows) < 2 and len(columns) < 2 and rows | columns == set(out_axes)
+        narrow = _fits_lanes(a) and (_fits_lanes(b) or b.format.stored_bits == 16)
+        if not (apart and narrow and (a.size >= b.size or not _fits_lanes(b))):
+            return None
+        a_steps, b_steps = _steps(a, a_axes), _steps(b, b_axes)
+        axis, row, column = summed.pop(), "".join(rows), "".join(columns)
+        count, planes = a.shape[a_axes.index(axis)], 1 if b.format.stored_bits <= 8 else 2
+        a_rows, b_rows = a.size // count, b.size // count
+        as_it_is = a_steps[axis] == 1 and a.format.signed and (planes == 1 or a.format.stored_bits == 16)
+        padded = -(-count // wide.LANES) * wide.LANES
+        size = 2 * 8 * wide.ROWS + 2 * padded * (b_rows * planes + (0 if as_it_is else a_rows))
+        out_row, out_column = (b_rows, 1) if out_axes == row + column else (1, a_rows)  # flat, without padding
+        numbers = [a_rows, a_steps.get(row, 0), a_steps[axis], out_row]
+        numbers += [b_rows, b_steps.get(column, 0), b_steps[axis], out_column]
+        c_axes = len(self._shape(op.c)) if op.c else 0
+        c_row, c_column = (out_row, out_column) if c_axes == len(out_axes) else (0, 0)
+        if 0 < c_axes < len(out_axes):  # one for each index of the last axis
+            c_row, c_column = int(out_axes[-1] == row), int(out_axes[-1] == column)
+        numbers += [count, planes, a.format.stored_bits if as_it_is else 0, self._work(size), c_row, c_column]
+        return [1, *numbers]
 
     def _scale(self, op: Scale) -> list[int]:
-        return self._sum(kernels.SCALE, op)
+        operands = [self.program.by_name[name] for name in (op.a, op.b, op.c) if name]
+        out = self.program.by_name[op.out]
+        narrow = all(t.format.stored_bits == 16 and t.format.signed for t in (out, *operands))
+        whole = all(t.size in (1, out.size) for t in operands)
+        fits = narrow and whole and op.rounding is not Rounding.LATTICE and op.shift >= 0
+        return [*self._sum(kernels.SCALE, op), self._work(3 * 2 * wide.LANES) if fits else 0]
 
     def _sum(self, verb: int, op: Contract | Scale) -> list[int]:
         names = [self._id(name) for name in (op.out, op.a, op.b, op.c, op.t)]
@@ -186,15 +261,6 @@ class NumbaExecutor(Executor):
 
     def _shape(self, name: str) -> tuple[int, ...]:
         return self.program.by_name[name].shape
-
-    def _steps(self, name: str, axes: str) -> dict[str, int]:
-        """Memory elements from one index to the next, per axis; 4-bit rows are padded to even length."""
-        tensor = self.program.by_name[name]
-        steps, step = {}, 1
-        for axis, extent in zip(reversed(axes), reversed(tensor.shape), strict=True):
-            steps[axis] = step
-            step *= extent + extent % 2 if step == 1 and tensor.format.stored_bits == 4 else extent
-        return steps
 
     def _lut(self, op: Lut) -> list[int]:
         return [kernels.LUT, self._id(op.out), self._id(op.x), self._id(op.table), op.lo, op.width, op.shift]
@@ -210,10 +276,17 @@ class NumbaExecutor(Executor):
             int(op.emit_first),
             op.decision_shift,
             fraction,
+            self._work(8 * 4 * wide.NEURONS),
+            self._pair_tables[op.table],
         ]
 
     def _outer_update(self, op: OuterUpdate) -> list[int]:
-        return [kernels.OUTER_UPDATE, self._id(op.w), self._id(op.s), self._id(op.x), self._id(op.t), op.shift]
+        w, s, x = (self.program.by_name[name] for name in (op.w, op.s, op.x))
+        full = w.format.signed and w.format.bits == w.format.stored_bits
+        fits = op.shift == 16 and full and all(_fits_lanes(each) for each in (w, s, x))
+        names = [self._id(name) for name in (op.w, op.s, op.x, op.t)]
+        work = self._work(2 * x.shape[-1])
+        return [kernels.OUTER_UPDATE, *names, op.shift, w.format.stored_bits if fits else 0, work]
 
     def _update(self, op: Update) -> list[int]:
         names = [self._id(op.p), self._id(op.v), self._id(op.t)]
@@ -253,6 +326,25 @@ _ENCODERS: dict[type[Op], Callable[[NumbaExecutor, Any], list[int]]] = {
     Arg: NumbaExecutor._arg,
     Advance: NumbaExecutor._advance,
 }
+
+
+def _aligned(size: int) -> int:
+    """Up to a whole line of cache."""
+    return -(-size // _LINE) * _LINE
+
+
+def _steps(tensor: Tensor, axes: str) -> dict[str, int]:
+    """Memory elements from one index to the next, per axis; 4-bit rows are padded to even length."""
+    steps, step = {}, 1
+    for axis, extent in zip(reversed(axes), reversed(tensor.shape), strict=True):
+        steps[axis] = step
+        step *= extent + extent % 2 if step == 1 and tensor.format.stored_bits == 4 else extent
+    return steps
+
+
+def _fits_lanes(tensor: Tensor) -> bool:
+    """Whether 16-bit lanes with sign hold every element."""
+    return tensor.format.stored_bits <= (16 if tensor.format.signed else 8)
 
 
 def _tensor_row(tensor: Tensor, start: int) -> list[int]:

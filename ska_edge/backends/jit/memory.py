@@ -16,7 +16,7 @@ from numba import config, types
 from numba.extending import intrinsic
 
 
-def _peek(bits: int, signed: bool) -> Callable[[int], int]:
+def _peek(bits: int, signed: bool) -> Callable[[Any], Any]:
     if config.DISABLE_JIT:
         element = getattr(ctypes, f"c_{'' if signed else 'u'}int{bits}")
         return lambda address: int(element.from_address(int(address)).value)
@@ -30,10 +30,10 @@ def _peek(bits: int, signed: bool) -> Callable[[int], int]:
 
         return types.int64(types.int64), generate
 
-    return cast(Callable[[int], int], peek)
+    return cast(Callable[[Any], Any], peek)
 
 
-def _poke(bits: int) -> Callable[[int, int], None]:
+def _poke(bits: int) -> Callable[[Any, Any], None]:
     if config.DISABLE_JIT:
         element = getattr(ctypes, f"c_int{bits}")
 
@@ -52,7 +52,7 @@ def _poke(bits: int) -> Callable[[int, int], None]:
 
         return types.void(types.int64, types.int64), generate
 
-    return cast(Callable[[int, int], None], poke)
+    return cast(Callable[[Any, Any], None], poke)
 
 
 peek_s8, peek_u8 = _peek(8, True), _peek(8, False)
