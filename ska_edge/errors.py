@@ -25,6 +25,10 @@ class NetworkError(SkaError):
     """A declared network or rule is impossible: absurd rate, K below 2, no layers, unknown name."""
 
 
+class FitError(SkaError):
+    """A Program does not fit a board; the message has the bytes by part and tensor, and the nearest remedies."""
+
+
 class MissingError(SkaError):
     """Something is missing on this machine; the message names it and how to get it."""
 

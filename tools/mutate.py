@@ -18,6 +18,7 @@ import ast
 import json
 import multiprocessing
 import os
+import random
 import resource
 import shutil
 import signal
@@ -312,6 +313,9 @@ def work(todo: SimpleQueue[Any], done: SimpleQueue[Any], files: set[str]) -> Non
 def main() -> int:
     options = parse_options()
     mutants = chosen(options.files)
+    if options.sample and options.sample < len(mutants):
+        picked = sorted(random.Random(options.seed).sample(range(len(mutants)), options.sample))
+        mutants = [mutants[number] for number in picked]
     start = time.monotonic()
     survivors = [mutant for mutant, noticed in zip(mutants, judge(mutants, options.jobs), strict=True) if not noticed]
     took = time.monotonic() - start
@@ -331,6 +335,8 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument("files", nargs="*", metavar="FILES", help="files to mutate, or file:line; all by default")
     parser.add_argument("--jobs", type=int, default=2, help="mutants judged at a time (default 2)")
+    parser.add_argument("--sample", type=int, metavar="N", help="judge only N of them, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="what draws the sample (default 0)")
     parser.add_argument("--json", action="store_true", help="survivors as JSON")
     return parser.parse_args()
 

@@ -13,7 +13,10 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import SkaError
+from .bench import bench
+from .boards import boards
 from .demo import demo
+from .paper import paper
 from .predict import predict
 from .show import show
 from .train import train
@@ -64,7 +67,7 @@ def main() -> None:
     """Learning on the device without backprop: the same bits on every backend."""
 
 
-for _verb in (demo, train, predict, show, verify):
+for _verb in (demo, paper, train, predict, show, verify, bench, boards):
     main.add_command(_verb)
 
 __all__ = ["main"]
