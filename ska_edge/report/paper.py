@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..schedule import IntegerRun
 
 LAYER_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
+TABLE_WIDTH = 120
 PROFILE_COLOURS = {"w16d15": BLUE, "w16d8": PURPLE, "w8d8": ORANGE, "w4d8": GREEN}
 METHOD_COLOURS = {"untrained": GREY, "published rule": PURPLE, "backprop": ORANGE}
 ROUNDING_WORDS = {"lattice": "lattice (shipped)", "random": "random draws", "half": "half up"}
@@ -631,8 +632,8 @@ def print_claims(result: PaperResult, console: Console | None = None) -> None:
             each.claim, each.source, each.found, f"[{styles[each.verdict]}]{each.verdict}[/]", end_section=True
         )
         table.add_row("", "", "", "")
-    shown = console or Console()
-    shown.print(table, width=max(shown.width, 120))
+    shown = console or Console(width=max(Console().width, TABLE_WIDTH))
+    shown.print(table)
     for check in result.checks:
         mark = "[green]ok[/]  " if check.holds else "[red]FAIL[/]"
         shown.print(f"{mark}  {check.name}: {check.found} ({check.allowed})", highlight=False, soft_wrap=True)
