@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from operator import attrgetter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from programs import VERBS, Wanted, case_of, check_case, check_in_step, seed_in_message, seeds
 from vectors import Vector, check_vector, load_vectors
 
-from ska_edge import Network, lower, rule_named
+from ska_edge import Network, lower, rule_named, toolchain
+from ska_edge.backends import open_executor
 from ska_edge.backends.c.generate import generate
 from ska_edge.backends.c.host import GccExecutor, HostExecutor
 from ska_edge.data import load_dataset
@@ -24,7 +27,7 @@ from ska_edge.profiles import PROFILES
 from ska_edge.program import Program
 from ska_edge.rules import PublishedBatch
 from ska_edge.schedule import BatchLearner
-from ska_edge.toolchain import CompilerError, find_compiler
+from ska_edge.toolchain import INCLUDE, CompilerError, find_compiler
 
 SANITIZED = ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover=undefined", "-static-libubsan")
 
@@ -79,6 +82,17 @@ def test_every_primitive_by_itself(verb: str) -> None:
             check_case(sanitized, case)
         done += 1
     assert done
+
+
+def spoil(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on compile a copy of the kernels in which the lattice's A is 53686 instead of 53685."""
+    changed = folder / "csrc"
+    shutil.copytree(INCLUDE, changed)
+    header = changed / "kernels" / "arithmetic.h"
+    text = header.read_text()
+    assert text.count("53685U") == 1
+    header.write_text(text.replace("53685U", "53686U"))
+    monkeypatch.setattr(toolchain, "INCLUDE", changed)
 
 
 def digits(profile: str, rule: str, heads: str | None = None) -> tuple[Program, list[dict[str, IntArray]]]:
@@ -136,6 +150,34 @@ def test_names_formats_and_digest_are_in_the_source() -> None:
     for tensor in program.tensors:
         assert tensor.name.replace(".", "_") in source
         assert str(tensor.format) in source
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_static_analysers_have_nothing_to_say(profile: str, tmp_path: Path) -> None:
+    installed("cppcheck")
+    installed("clang")
+    program, _ = digits(profile, "guided")
+    for name, text in generate(program).items():
+        (tmp_path / name).write_text(text)
+    include = f"-I{INCLUDE}"
+    for command in (
+        ["cppcheck", "--quiet", "--std=c99", "--enable=warning,performance,portability", include, "model.c"],
+        ["clang", "--analyze", "-Xanalyzer", "-analyzer-output=text", "-std=c99", include, "model.c"],
+    ):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300)
+        assert done.stdout + done.stderr == ""
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_one_bit_changed_in_the_kernels_is_noticed(
+    compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(compiler)
+    program, runs = digits("w8d8", "guided")
+    spoil(tmp_path, monkeypatch)
+    executor = open_executor(f"c-{compiler}", program)
+    with pytest.raises(AssertionError, match="expected"):
+        check_in_step(executor, program, "learn", runs)
 
 
 def test_a_compiler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Compilers, emulators and flashing tools that the firmware's tests run, from Debian's packages.  Users need none of them.
+set -eu
+missing=
+for pair in gcc:gcc clang:clang cppcheck:cppcheck arm-none-eabi-gcc:gcc-arm-none-eabi avr-gcc:gcc-avr \
+            riscv64-unknown-elf-gcc:gcc-riscv64-unknown-elf qemu-system-arm:qemu-system-arm \
+            qemu-system-riscv32:qemu-system-misc simavr:simavr gdb-multiarch:gdb-multiarch avrdude:avrdude \
+            node:nodejs npm:npm; do
+  command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
+done
+for pair in /usr/include/simavr/sim_avr.h:libsimavr-dev /usr/lib/avr/include/avr/io.h:avr-libc \
+            /usr/share/arduino/hardware/arduino/avr:arduino-core-avr; do
+  [ -e "${pair%%:*}" ] || missing="$missing ${pair#*:}"
+done
+[ -n "$missing" ] || exit 0
+echo "install_toolchains: installing$missing"
+[ "$(id -u)" = 0 ] || { echo "install_toolchains: run as root, or: sudo apt-get install$missing" >&2; exit 3; }
+apt-get update -qq
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
