@@ -92,10 +92,10 @@ def test_weights_after_one_step_are_the_equations() -> None:
 
 def test_dithering_beats_half_up_where_updates_are_small() -> None:
     """Half-up rounding loses updates below half an LSB; the lattice and random draws keep them in the mean."""
-    exact = np.array(trajectory(batch(), paper_weights(SHAPE, 42), 0.02, 30).entropy[0])
+    exact = np.array(trajectory(batch(), paper_weights(SHAPE, 42), 0.05, 30).entropy[0])
     errors = {}
     for rounding in ("lattice", "random", "half"):
-        run = run_integers(batch(), "w4d8", rounding, rate=0.02, steps=30, shape=SHAPE)
+        run = run_integers(batch(), "w4d8", rounding, rate=0.05, steps=30, shape=SHAPE)
         errors[rounding] = np.abs(np.array(run.entropy[0]) - exact).max()
         assert (run.weights_changed == 0.0) == (rounding == "half")
     assert errors["lattice"] < errors["half"]
@@ -140,11 +140,11 @@ def assembled(rule: Rule, profile: str, start: FloatArray, exponents: dict[str, 
 
 
 def on_a_knot(x: FloatArray, fmt: Format) -> FloatArray:
-    """x scaled so that the rate's table has 1 + |x|^2 as an entry: no interpolation in the comparison."""
+    """x scaled down so that the rate's table has 1 + |x|^2 as an entry: no interpolation in the comparison."""
     largest = 1.0 + x.size * (fmt.hi * fmt.lsb) ** 2
     knot = 2.0 ** (math.ceil(math.log2(largest)) - 6)
-    wanted = knot * round((1.0 + x @ x) / knot) - 1.0
-    return np.asarray(np.minimum(x * math.sqrt(wanted / (x @ x)), 0.999))
+    wanted = knot * math.floor((1.0 + x @ x) / knot) - 1.0
+    return np.asarray(x * math.sqrt(wanted / (x @ x)))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -163,7 +163,7 @@ def test_the_flow_map_is_nearer_to_float64_than_rounding_every_step(profile: str
         eta = rho / (1.0 + x @ x)
         total, _, _ = flow(start @ x, rho, forward_steps - 1)
         exact = start + eta / math.log(2.0) * np.outer(total, x)
-        exponents = {"W1": weights.exponent, "s1": -21, "b1": max(-18, weights.exponent + x_format.exponent)}
+        exponents = {"W1": weights.exponent, "s1": -20, "b1": max(-18, weights.exponent + x_format.exponent)}
         held = assembled(rule_named("published", rate=rho, forward_steps=forward_steps), profile, start, exponents)
         stepped = assembled(PublishedBatch(eta, forward_steps, 1), profile, start, exponents)
         one, many = (open_executor("numba", program) for program in (held, stepped))
