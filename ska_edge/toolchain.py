@@ -31,12 +31,13 @@ class Compiler:
     command: tuple[str, ...]
     version: str
 
-    def compile(self, sources: Sequence[Path], out: Path, flags: Sequence[str]) -> None:
+    def compile(self, sources: Sequence[Path], out: Path, flags: Sequence[str], libraries: Sequence[str] = ()) -> None:
         """Compile and link `sources` into `out`, with every warning an error.  Raises CompilerError with the first."""
-        command = [*self.command, *WARNINGS, f"-I{INCLUDE}", *flags, *map(str, sources), "-o", str(out)]
+        command = [*self.command, *WARNINGS, f"-I{INCLUDE}", *flags, *map(str, sources), *libraries, "-o", str(out)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMPILE_SECONDS)
         if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+            said = [text for text in done.stderr.splitlines() if "collect2" not in text]
+            lines = [text for text in said if "error" in text] or said
             raise CompilerError(f"{self.name}: {lines[0] if lines else 'failed without a word'}")
 
 

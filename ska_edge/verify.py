@@ -10,7 +10,7 @@ import numpy as np
 
 from .backends import NAMES, open_executor
 from .data import Dataset
-from .errors import MissingError, SkaError
+from .errors import FitError, MissingError, SkaError
 from .executor import Executor
 from .fixed import IntArray
 from .learner import check_labels, encode
@@ -102,8 +102,8 @@ def verify(
     for name in names:
         try:
             running[name] = open_executor(name, program)
-        except MissingError as error:
-            verification.skipped[name] = str(error)
+        except (MissingError, FitError) as error:
+            verification.skipped[name] = str(error).splitlines()[0]
     differences: dict[str, list[str]] = {name: [] for name in running}
     counts = dict.fromkeys(running, 0)
 

@@ -181,7 +181,7 @@ class TestRefusals:
 
 class TestVerifyAndShow:
     def test_verify_digits(self, model: Path) -> None:
-        result = call_json("verify", model, "--samples", 200)
+        result = call_json("verify", model, "--against", "numba", "--samples", 200)
         assert set(result["executors"]) == {"oracle", "numba"}
         assert result["skipped"] == {}
         digests = {each["state_digest"] for each in result["executors"].values()}
@@ -202,13 +202,13 @@ class TestVerifyAndShow:
             return values
 
         monkeypatch.setattr(NumbaExecutor, "read", lying)
-        result = call("verify", model, "--samples", 2)
+        result = call("verify", model, "--against", "numba", "--samples", 2)
         assert result.exit_code == 1
         assert "W1[3, 7]" in result.stdout
         assert "NOT equal" in result.stdout
 
     def test_unknown_executor(self, model: Path) -> None:
-        assert "allowed are oracle, numba, or all" in refused("verify", model, "--against", "abacus")
+        assert "allowed are oracle, numba, " in refused("verify", model, "--against", "abacus")
 
     def test_show(self, model: Path) -> None:
         shown = call_json("show", model)

@@ -14,6 +14,13 @@ _EXECUTORS: dict[str, tuple[str, str]] = {
     "numba": ("ska_edge.backends.jit", "NumbaExecutor"),
     "c-gcc": ("ska_edge.backends.c.host", "GccExecutor"),
     "c-clang": ("ska_edge.backends.c.host", "ClangExecutor"),
+    "qemu-m0": ("ska_edge.backends.c.emulated", "QemuM0"),
+    "qemu-m3": ("ska_edge.backends.c.emulated", "QemuM3"),
+    "qemu-m4": ("ska_edge.backends.c.emulated", "QemuM4"),
+    "qemu-m7": ("ska_edge.backends.c.emulated", "QemuM7"),
+    "qemu-m33": ("ska_edge.backends.c.emulated", "QemuM33"),
+    "qemu-rv32": ("ska_edge.backends.c.emulated", "QemuRv32"),
+    "simavr-atmega328p": ("ska_edge.backends.c.emulated", "SimavrAtmega328p"),
 }
 NAMES = tuple(_EXECUTORS)
 
