@@ -1,0 +1,55 @@
+"""`ska-edge export`: a model as a library for people who do not have ska_edge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .common import data_options, emit, json_option, load_data
+
+
+@click.command()
+@click.argument("format")
+@click.argument("model", type=click.Path())
+@click.option("--out", type=click.Path(), help="Folder to write to.  [default: MODEL_FORMAT]")
+@click.option("--name", help="What the library is called.  [default: the model's file name]")
+@click.option("--force", is_flag=True, help="Replace what an earlier export wrote, with all that is in the folder.")
+@data_options
+@json_option
+def export(
+    format: str,
+    model: str,
+    out: str | None,
+    name: str | None,
+    force: bool,
+    dataset: str | None,
+    file: str | None,
+    label_column: str,
+    as_json: bool,
+) -> None:
+    """Write MODEL as a library: FORMAT is c, arduino, platformio or zephyr.
+
+    Its example learns a few samples and checks its own state against the oracle's.  They come from --dataset or --data;
+    without, from the digits where the model learnt those, else they are made up.
+    """
+    from .. import codec
+    from ..errors import SkaError
+    from ..export import FORMATS
+    from ..export import export as write
+
+    if format not in FORMATS:
+        raise SkaError(f"format {format!r}: allowed are {', '.join(FORMATS)}")
+    program = codec.load(model)
+    data = None if dataset is None and file is None else load_data(dataset, file, label_column)
+    stem = Path(model).stem
+    done = write(program, format, out or f"{stem}_{format}", name or stem, data, force)
+
+    def human() -> None:
+        example = done.example
+        print(f"{done.out}: {done.name}, {len(done.files)} files; README.md says how to build")
+        print(f"  example: {len(example.labels)} samples ({example.source}); its state must have CRC-32 ", end="")
+        print(f"{example.state_crc:08x}")
+        print(f"  program {program.program_digest[:16]}  state {program.state_digest[:16]}")
+
+    emit(as_json, {"model": model, **done.to_json()}, human)
