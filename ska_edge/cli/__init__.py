@@ -15,7 +15,11 @@ import click
 from ..errors import SkaError
 from .bench import bench
 from .boards import boards
+from .build import build
 from .demo import demo
+from .device import device
+from .export import export
+from .flash import flash
 from .paper import paper
 from .predict import predict
 from .show import show
@@ -67,7 +71,7 @@ def main() -> None:
     """Learning on the device without backprop: the same bits on every backend."""
 
 
-for _verb in (demo, paper, train, predict, show, verify, bench, boards):
+for _verb in (demo, paper, train, predict, show, verify, bench, boards, build, flash, device, export):
     main.add_command(_verb)
 
 __all__ = ["main"]
