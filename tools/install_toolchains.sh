@@ -12,9 +12,13 @@ for pair in /usr/include/simavr/sim_avr.h:libsimavr-dev /usr/lib/avr/include/avr
             /usr/share/arduino/hardware/arduino/avr:arduino-core-avr; do
   [ -e "${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
-[ -n "$missing" ] || exit 0
-echo "install_toolchains: installing$missing"
-[ "$(id -u)" = 0 ] || { echo "install_toolchains: run as root, or: sudo apt-get install$missing" >&2; exit 3; }
-apt-get update -qq
-# shellcheck disable=SC2086
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+if [ -n "$missing" ]; then
+  echo "install_toolchains: installing$missing"
+  [ "$(id -u)" = 0 ] || { echo "install_toolchains: run as root, or: sudo apt-get install$missing" >&2; exit 3; }
+  apt-get update -qq
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+# an emulator of the RP2040, beside the project's own build output
+rp2040js=$(dirname "$0")/../out/rp2040js
+[ -e "$rp2040js/node_modules/rp2040js" ] || npm install --silent --no-audit --no-fund --prefix "$rp2040js" rp2040js@1.4.1
