@@ -2,7 +2,7 @@
 # Compilers, emulators and flashing tools that the firmware's tests run, from Debian's packages.  Users need none of them.
 set -eu
 missing=
-for pair in gcc:gcc clang:clang cppcheck:cppcheck arm-none-eabi-gcc:gcc-arm-none-eabi avr-gcc:gcc-avr \
+for pair in gcc:gcc clang:clang cppcheck:cppcheck cmake:cmake arm-none-eabi-gcc:gcc-arm-none-eabi avr-gcc:gcc-avr \
             riscv64-unknown-elf-gcc:gcc-riscv64-unknown-elf qemu-system-arm:qemu-system-arm \
             qemu-system-riscv32:qemu-system-misc simavr:simavr gdb-multiarch:gdb-multiarch avrdude:avrdude \
             node:nodejs npm:npm; do
