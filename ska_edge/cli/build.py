@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ..firmware import Image
 
 
+FUNCTIONS_NAMED = 5
+
+
 @click.command()
 @click.argument("model", type=click.Path())
 @click.option("--board", required=True, help="A board of the catalogue (ska-edge boards) or a board's TOML file.")
@@ -32,7 +35,7 @@ def build(
     out: str | None,
     as_json: bool,
 ) -> None:
-    """Build an image that learns on a board: ELF, binary and Intel HEX, with its C sources beside it.
+    """Build an image that learns on a board: ELF, binary, Intel HEX, C sources and a treemap of sizes.
 
     What does not fit is refused before anything is compiled, with the bytes by tensor and what would help.
     """
@@ -41,6 +44,7 @@ def build(
 
     from .. import codec, firmware
     from ..errors import SkaError
+    from ..report.sizes import sizes_picture
 
     program = codec.load(model)
     try:
@@ -51,6 +55,9 @@ def build(
     image = firmware.build(program, found, folder, compiler, optimise, stepped, baud)
     if not image.ran:
         warn(f"{found.name}: this port has been built but has never run, neither on the board nor in an emulator")
+    drawn = sizes_picture(image)
+    for suffix, content in (("svg", drawn.svg), ("png", drawn.png)):
+        codec.write_atomically(Path(folder) / f"sizes.{suffix}", content)
     emit(as_json, {"model": model, **image.to_json()}, lambda: _print(image))
 
 
@@ -68,3 +75,7 @@ def _print(image: Image) -> None:
         table.add_section()
         table.add_row("all", f"{sum(parts.values()):,}")
         Console().print(table)
+    largest = ", ".join(
+        f"{name.partition('.')[0]} {size:,}" for name, size in list(image.functions.items())[:FUNCTIONS_NAMED]
+    )
+    print(f"Largest functions: {largest}.  Treemaps: {image.elf.parent / 'sizes.svg'}")
