@@ -214,7 +214,7 @@ _T0, _OP0 = ("program", "tensors", 0), ("program", "sections", "learn", 0)
         (_set("program", "encoding", [0.0, 1.0, []]), "encoding: centres lie in"),
         (_set("program", "encoding", [0.0, 1.0, [2.0]]), "encoding: centres lie in"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "change",
 )
 def test_a_header_that_is_wrong_is_refused(small: bytes, change: Callable[[Any], None], message: str) -> None:
     parts = parts_of(small)
