@@ -24,6 +24,7 @@ from .fits import check_fit
 from .plan import memory, plan
 from .program import Program
 from .toolchain import INCLUDE, Compiler, find_compiler
+from .wear import SLOTS, saves_of
 
 DEVICE = INCLUDE / "device"
 PORTS = INCLUDE / "ports"
@@ -56,6 +57,8 @@ _DRIVERS = {
     "pl011": _Driver("pl011.c", True),
     "esp-uart": _Driver("esp_uart.c", False),
 }
+_STORES = {"ATmega": "avr_eeprom.c", "nRF5": "nrf_nvmc.c"}  # by the start of the chip's name
+_STORED_BY = "ATmega (EEPROM) and nRF51, nRF52 (NVMC)"
 _GCC = {"arm": "arm-none-eabi-gcc", "riscv": "riscv64-unknown-elf-gcc", "avr": "avr-gcc"}
 _HELPERS = {"zig": ("-rtlib=compiler-rt",), "gcc": ("-lgcc",)}  # 64-bit products and shifts of the small cores
 _EXTENSIONS = {"rv32imac": "+m+a+c", "rv32imc": "+m+c", "rv32ec": "+e+c"}
@@ -121,11 +124,13 @@ def build(
     optimise: str | None = None,
     stepped: bool = False,
     baud: int | None = None,
+    snapshots: bool = False,
 ) -> Image:
     """Build the firmware of a Program for a board into the folder `out`.
 
     `compiler` is zig (the default but for AVR) or gcc; `optimise` the level of -O (the default is s for the smallest
-    cores and flashes, else 2).  `stepped` adds what the test bench needs: single operations and the whole arena.
+    cores and flashes, else 2).  `stepped` adds what the test bench needs: single operations and the whole arena;
+    `snapshots` two slots in the chip's own flash or EEPROM, where a state outlives the power.
     Raises FirmwareError where the board has no port, FitError where the Program does not fit, MissingError without the
     compiler.
     """
@@ -153,14 +158,46 @@ def build(
         "-fdata-sections",
         "-g",
     )
-    defines = _defines(board, serial, tool, level, stepped, baud)
+    store = store_of(program, board) if snapshots else None
+    defines = (*_defines(board, serial, tool, level, stepped, baud), *(store.defines() if store else ()))
     for name, text in generate(program).items():
         (folder / name).write_text(text)
-    objects = _compile(tool, folder, [*flags, *defines], driver, kind, chip(board))
-    image, links = folder / "firmware.elf", _link_flags(board, chosen, folder)
+    objects = _compile(tool, folder, [*flags, *defines], _sources(driver, kind, chip(board), store), chip(board))
+    image, links = folder / "firmware.elf", _link_flags(board, chosen, folder, store.flash_bytes if store else 0)
     libraries = () if kind == "avr" else _HELPERS[chosen]
     tool.compile(list(objects.values()), image, [*machine_flags(board, chosen), *links], libraries)
     return _describe(program, board, tool, (*flags, *defines, *links), image, objects, driver)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Two slots for snapshots: the port that writes them, bytes of one, their pages, and where they lie.
+
+    `flash_bytes`: how much of the region that holds code they take.
+    """
+
+    file: str
+    slot_bytes: int
+    page_bytes: int
+    base: int
+    flash_bytes: int
+
+    def defines(self) -> tuple[str, ...]:
+        """What the port is told."""
+        numbers = (f"SLOT={self.slot_bytes}UL", f"PAGE={self.page_bytes}UL", f"BASE=0x{self.base:X}UL")
+        return ("-DSKA_SNAPSHOTS", *(f"-DSKA_STORE_{number}" for number in numbers))
+
+
+def store_of(program: Program, board: Board) -> Store:
+    """Where a board keeps snapshots.  Raises FirmwareError without a port for it, FitError without the room."""
+    file = next((file for name, file in _STORES.items() if board.mcu.startswith(name)), None)
+    if file is None or board.store is None:
+        raise FirmwareError(f"{board.name} ({board.mcu}): no port writes its flash yet; ports exist for {_STORED_BY}")
+    wear = saves_of(program, board)
+    region = board.memory(board.store.memory)
+    origin, size = board.usable(region)
+    both = SLOTS * wear.slot_bytes
+    return Store(file, wear.slot_bytes, wear.page_bytes, origin + size - both, both if region == board.code else 0)
 
 
 def line(board: Board) -> tuple[Serial, _Driver]:
@@ -234,18 +271,19 @@ def _defines(
     return (*defines, *(("-DSKA_STEPPED",) if stepped else ()))
 
 
-def _sources(driver: _Driver, kind: str, made: Chip) -> list[Path]:
+def _sources(driver: _Driver, kind: str, made: Chip, store: Store | None) -> list[Path]:
     device = [DEVICE / "main.c", DEVICE / "protocol.c", DEVICE / "frame.c"]
     start = {
         "arm": ["startup_cortex_m.c", "startup.c", "memory.c"],
         "riscv": ["startup_rv32.S", "startup.c", "memory.c"],
         "avr": [],
     }
-    return [*device, *(PORTS / name for name in (driver.file, *made.files, *start[kind]))]
+    saved = [DEVICE / "snapshot.c", PORTS / store.file] if store else []
+    return [*device, *saved, *(PORTS / name for name in (driver.file, *made.files, *start[kind]))]
 
 
-def _compile(tool: Compiler, folder: Path, flags: list[str], driver: _Driver, kind: str, made: Chip) -> dict[str, Path]:
-    sources = [folder / "model.c", *_sources(driver, kind, made)]
+def _compile(tool: Compiler, folder: Path, flags: list[str], parts: list[Path], made: Chip) -> dict[str, Path]:
+    sources = [folder / "model.c", *parts]
     if made.boot2:
         bare = folder / "boot2_bare.o"
         tool.compile([PORTS / made.boot2], bare, [*flags, "-c"])
@@ -261,7 +299,7 @@ def _compile(tool: Compiler, folder: Path, flags: list[str], driver: _Driver, ki
     return objects
 
 
-def _link_flags(board: Board, compiler: str, folder: Path) -> tuple[str, ...]:
+def _link_flags(board: Board, compiler: str, folder: Path, kept_bytes: int) -> tuple[str, ...]:
     shared = ("-Wl,--gc-sections",)
     if family(board) == "avr":
         lengths = (
@@ -269,7 +307,7 @@ def _link_flags(board: Board, compiler: str, folder: Path) -> tuple[str, ...]:
         )
         return (*shared, f"-Wl,{lengths},--defsym={BUILT_FOR}{board.name}=0")
     script = folder / "board.ld"
-    script.write_text(linker_script(board))
+    script.write_text(linker_script(board, kept_bytes))
     flags = (
         "-ffreestanding",
         "-nostdlib",
@@ -282,8 +320,8 @@ def _link_flags(board: Board, compiler: str, folder: Path) -> tuple[str, ...]:
     return flags if compiler == "zig" else (*flags, "-nostartfiles")
 
 
-def linker_script(board: Board) -> str:
-    """Where everything goes, from the board's memory regions."""
+def linker_script(board: Board, kept_bytes: int = 0) -> str:
+    """Where everything goes, from the board's memory regions; `kept_bytes` at the end of flash are for snapshots."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -298,7 +336,7 @@ def linker_script(board: Board) -> str:
         board=board,
         chip=chip(board),
         code_origin=code[0],
-        code_bytes=code[1],
+        code_bytes=code[1] - kept_bytes,
         data_origin=data[0],
         data_bytes=data[1],
         stack_bytes=stack_bytes(board),

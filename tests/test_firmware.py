@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from firmware_tools import DEVICE, build_host, digits_model, needed
+from firmware_tools import DEVICE, build_host, digits_model, digits_stream, learnt_digest, needed
 
 from firmware_sim.catalogue import board_names, load_board
 from ska_edge import Network, codec, lower
 from ska_edge.backends.c.generate import generate
 from ska_edge.cli import main
+from ska_edge.device import Device, DeviceError, ProcessLink
 from ska_edge.elf import read_elf
+from ska_edge.emulator import SIMAVR_BAUD, command, find_emulator
 from ska_edge.errors import FileError, FitError, SkaError
-from ska_edge.firmware import FirmwareError, Image, build, family, line, linker_script, machine_flags
+from ska_edge.firmware import FirmwareError, Image, build, family, line, linker_script, machine_flags, store_of
 from ska_edge.toolchain import INCLUDE, WARNINGS, find_compiler
 
 GCC = {"arm": "arm-none-eabi-gcc", "riscv": "riscv64-unknown-elf-gcc", "avr": "avr-gcc"}
@@ -181,3 +183,44 @@ class TestCommandLine:
         done = CliRunner().invoke(main, ["build", str(model), "--board", "arduino_un"])
         assert done.exit_code == SkaError.exit_code
         assert "arduino_uno" in done.stderr
+
+
+class TestSnapshotsInFlash:
+    """The ports that write a chip's own memory, in an emulator of it."""
+
+    @pytest.mark.parametrize("name", ["microbit_v1", "arduino_mega"])
+    def test_a_state_is_saved_and_comes_back(self, tmp_path: Path, name: str) -> None:
+        board, program = load_board(name), digits_model()
+        needed(lambda: find_emulator(board))
+        needed(lambda: find_compiler("zig" if name == "microbit_v1" else "avr-gcc"))
+        baud = SIMAVR_BAUD if name == "arduino_mega" else None
+        image = build(program, board, tmp_path / "image", snapshots=True, baud=baud)
+        stream = digits_stream()
+        with ProcessLink(command(board, image.elf, tmp_path), name) as link:
+            device = Device(program, link, 10.0, 3, name)
+            device.hello(timeout=1.0, retries=20)
+            with pytest.raises(DeviceError):
+                device.load_from_flash()  # nothing was ever saved
+            digests = []
+            for turn in range(3):  # both slots, and the first again
+                for row in range(10 * turn, 10 * turn + 10):
+                    device.learn(stream["x"][row], int(stream["label"][row]))
+                device.save_in_flash()
+                digests.append(program.digest_of(device.snapshot()))
+            device.reset()
+            assert program.digest_of(device.snapshot()) == program.state_digest
+            device.load_from_flash()
+            assert program.digest_of(device.snapshot()) == digests[-1] == learnt_digest(30)
+            assert len(set(digests)) == 3
+
+    def test_a_chip_without_a_port_and_one_without_the_room(self, tmp_path: Path) -> None:
+        with pytest.raises(FirmwareError, match="no port writes its flash yet"):
+            build(digits_model(), "rpi_pico", tmp_path, snapshots=True)
+        with pytest.raises(FitError, match="two snapshots take"):
+            build(digits_model(), "arduino_uno", tmp_path, snapshots=True)
+
+    def test_the_linker_keeps_code_out_of_the_slots(self) -> None:
+        store = store_of(digits_model(), load_board("microbit_v1"))
+        assert store.base + 2 * store.slot_bytes == 262144
+        script = linker_script(load_board("microbit_v1"), store.flash_bytes)
+        assert f"LENGTH = {262144 - 2 * store.slot_bytes}" in script

@@ -23,6 +23,7 @@ FUNCTIONS_NAMED = 5
 @click.option("--optimise", type=click.Choice(["0", "1", "2", "3", "s", "z"]), help="Level of -O.  [default: by core]")
 @click.option("--baud", type=click.IntRange(1200, 4_000_000), help="Speed of the line.  [default: the board's]")
 @click.option("--stepped", is_flag=True, help="Add single operations and the whole arena, for the test bench.")
+@click.option("--snapshots", is_flag=True, help="Keep snapshots in the chip's own flash, safe from power cuts.")
 @click.option("--out", type=click.Path(file_okay=False), help="Folder to write to.  [default: MODEL-BOARD]")
 @json_option
 def build(
@@ -32,6 +33,7 @@ def build(
     optimise: str | None,
     baud: int | None,
     stepped: bool,
+    snapshots: bool,
     out: str | None,
     as_json: bool,
 ) -> None:
@@ -52,7 +54,7 @@ def build(
     except SimError as error:
         raise SkaError(str(error)) from None
     folder = out or f"{Path(model).stem}-{found.name}"
-    image = firmware.build(program, found, folder, compiler, optimise, stepped, baud)
+    image = firmware.build(program, found, folder, compiler, optimise, stepped, baud, snapshots)
     if not image.ran:
         warn(f"{found.name}: this port has been built but has never run, neither on the board nor in an emulator")
     drawn = sizes_picture(image)

@@ -236,6 +236,28 @@ def reset(line: _Line, as_json: bool) -> None:
     emit(as_json, {"state_digest": digest}, lambda: print(f"reset: state {digest[:16]}"))
 
 
+@device.command()
+@json_option
+@click.pass_obj
+def save(line: _Line, as_json: bool) -> None:
+    """Save the state in the chip's own flash (an image built with --snapshots)."""
+    with line.open() as (program, talking):
+        talking.save_in_flash()
+        digest = program.digest_of(talking.snapshot())
+    emit(as_json, {"state_digest": digest}, lambda: print(f"saved in flash: state {digest[:16]}"))
+
+
+@device.command()
+@json_option
+@click.pass_obj
+def load(line: _Line, as_json: bool) -> None:
+    """Bring back the newest state saved in the chip's own flash."""
+    with line.open() as (program, talking):
+        talking.load_from_flash()
+        digest = program.digest_of(talking.snapshot())
+    emit(as_json, {"state_digest": digest}, lambda: print(f"loaded from flash: state {digest[:16]}"))
+
+
 def _print_pairs(pairs: Mapping[str, Any]) -> None:
     for key, value in pairs.items():
         print(f"{key}: {value}")
