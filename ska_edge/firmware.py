@@ -147,6 +147,7 @@ def build(
         raise FirmwareError(f"optimisation {level!r}: allowed are {', '.join(LEVELS)}")
     serial, driver = line(board)
     check_fit(program, board)
+    store = store_of(program, board) if snapshots else None
     tool = find_compiler("zig" if chosen == "zig" else _GCC[kind])
     folder = Path(out).absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +159,6 @@ def build(
         "-fdata-sections",
         "-g",
     )
-    store = store_of(program, board) if snapshots else None
     defines = (*_defines(board, serial, tool, level, stepped, baud), *(store.defines() if store else ()))
     for name, text in generate(program).items():
         (folder / name).write_text(text)
