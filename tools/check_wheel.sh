@@ -31,7 +31,7 @@ for version in "$@"; do
     ska-edge train --dataset digits --passes 2 --quiet --out "$version.ska"
     ska-edge predict "$version.ska" --dataset digits | tail -n 1
     ska-edge show "$version.ska" >/dev/null
-    ska-edge verify "$version.ska" --samples 200 --quiet
+    ska-edge verify "$version.ska" --against numba,c-gcc --samples 200 --quiet
   )
 done
 digests=$(for version in "$@"; do sha256sum "$work/$version.ska" | cut -c1-64; done | sort -u | wc -l)
