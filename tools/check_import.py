@@ -1,4 +1,4 @@
-"""Fail unless `import ska_edge` is cheap: under 0.3 s of CPU (the least of five processes), without any heavy package."""
+"""Fail unless `import ska_edge` is cheap: under 0.3 s of CPU (the least of five runs), without any heavy package."""
 
 import subprocess
 import sys
