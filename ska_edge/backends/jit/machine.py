@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...arena import ArenaExecutor
 from ...errors import ProgramError
-from ...executor import Executor, row_count
-from ...fixed import IntArray, pack, unpack
+from ...executor import row_count
+from ...fixed import IntArray, pack
 from ...operations import (
     Advance,
     Arg,
@@ -30,7 +31,6 @@ from ...operations import (
     Tensor,
     Update,
 )
-from ...plan import plan
 from ...program import Program
 from ...wellformed import split_axes
 from . import kernels, wide
@@ -56,7 +56,7 @@ _ROUNDINGS = {
 }
 
 
-class NumbaExecutor(Executor):
+class NumbaExecutor(ArenaExecutor):
     """The compiled core.  Its memory is the plan's arena, constants behind it, and a workspace.
 
     `memory` is that array of bytes; nothing else is allocated while it learns.  The workspace holds what wide loops
@@ -68,7 +68,6 @@ class NumbaExecutor(Executor):
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
-        self.plan = plan(program)
         const_start = -(-self.plan.arena_bytes // 8) * 8
         self._work_start = _aligned(const_start + self.plan.const_bytes)
         self._pair_tables: dict[str, int] = {}
@@ -88,7 +87,6 @@ class NumbaExecutor(Executor):
             )
             rows = [self._row(op) for op in ops]
             self._ops[section] = np.array(rows, np.int64).reshape(len(rows), _ROW)
-        self._last_section = next(iter(program.sections), "")
         self.memory = self._block()
         self._address = self.memory.ctypes.data
         for name, at in self._pair_tables.items():
@@ -96,7 +94,7 @@ class NumbaExecutor(Executor):
             pairs = (table[:-1] + (table[1:] << 16)).astype("<u4")
             self.memory[at : at + pairs.nbytes] = pairs.view(np.uint8)
         for tensor in program.of_role(Role.CONST, Role.STATE):
-            self._put(tensor, self._offsets[tensor.name], program.values[tensor.name])
+            self.poke(self._offsets[tensor.name], pack(program.values[tensor.name], tensor.format))
 
     def _block(self) -> npt.NDArray[np.uint8]:
         """The memory, placed so that the largest state starts a line of cache: wide loops then cross fewer of them."""
@@ -106,30 +104,18 @@ class NumbaExecutor(Executor):
         skip = -(block.ctypes.data + largest) % _LINE
         return block[skip : skip + self._work_end]
 
-    def write(self, tensor: str, values: IntArray) -> None:
-        """Set an input or state tensor."""
-        checked = self.check_write(tensor, values)
-        self._put(self.program.by_name[tensor], self._offsets[tensor], checked)
+    def peek(self, start: int, count: int) -> bytes:
+        """Bytes of the arena."""
+        return self.memory[start : start + count].tobytes()
 
-    def read(self, tensor: str) -> IntArray:
-        """The raw integers in the arena; scratch as the section run last left it."""
-        declared = self.program.by_name.get(tensor)
-        if declared is None:
-            raise ProgramError(f"{tensor}: no tensor of this Program")
-        start = self._offsets.get(tensor, self.plan.scratch.get(self._last_section, {}).get(tensor))
-        if start is None:
-            raise ProgramError(f"{tensor}: section {self._last_section!r} does not use it")
-        stored = self.memory[start : start + declared.byte_count].copy()
-        columns = declared.shape[-1] if declared.shape else 1
-        if declared.role is Role.SCRATCH and declared.format.stored_bits == 4 and columns % 2:
-            stored.reshape(-1, columns // 2 + 1)[:, -1] &= 15  # padding holds what lay there before
-        return unpack(stored.tobytes(), declared.shape, declared.format)
+    def poke(self, start: int, data: bytes) -> None:
+        """Overwrite bytes of the arena."""
+        self.memory[start : start + len(data)] = np.frombuffer(data, np.uint8)
 
-    def run(self, section: str, first: int = 0, last: int | None = None) -> None:
-        """Run a section once."""
-        ops = self._section(section)
-        start, stop, _ = slice(first, last).indices(len(ops))  # a kernel would read what lies behind the table
-        kernels.run(self._address, self._tables[section], ops, start, stop)
+    def run_operations(self, section: int, first: int, last: int) -> None:
+        """Run operations first to last - 1 of a section."""
+        name = list(self._ops)[section]
+        kernels.run(self._address, self._tables[name], self._ops[name], first, last)
 
     def stream(
         self, section: str, inputs: Mapping[str, IntArray], collect: Sequence[str] = (), last: int | None = None
@@ -175,10 +161,6 @@ class NumbaExecutor(Executor):
 
     def _indices(self, names: Sequence[str] | Mapping[str, Any]) -> IntArray:
         return np.array([self._index[name] for name in names], np.int64)
-
-    def _put(self, tensor: Tensor, start: int, values: IntArray) -> None:
-        packed = np.frombuffer(pack(values, tensor.format), np.uint8)
-        self.memory[start : start + len(packed)] = packed
 
     def _id(self, name: str | None) -> int:
         return -1 if name is None else self._index[name]
