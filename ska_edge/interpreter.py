@@ -247,15 +247,17 @@ class Interpreter(Executor):
         self._put(op.entropy, [entropy])
 
     def _outer_update(self, op: OuterUpdate) -> None:
-        """SPEC 5.5: w [j, i], s [j], x [i] or [j, i], t scalar."""
-        w, x, t, shift = self._get(op.w), self._get(op.x), self._get_scalar(op.t), op.shift
+        """SPEC 5.5: s has the first axes of w, x the last ones, t scalar."""
+        w, s_of, x, t, shift = self._get(op.w), self._get(op.s), self._get(op.x), self._get_scalar(op.t), op.shift
         lo, hi = bounds(self.program.by_name[op.w].format)
-        _, n = self.program.by_name[op.w].shape
-        x_is_shared = len(self.program.by_name[op.x].shape) == 1
+        n = len(w) // len(s_of)
         learnt: list[int] = []
-        for j, s in enumerate(self._get(op.s)):
+        for j, s in enumerate(s_of):
             row = w[j * n : (j + 1) * n]
-            inputs = x if x_is_shared else x[j * n : (j + 1) * n]
+            from_x = j * n % len(x)
+            inputs = x[from_x : from_x + n]
+            if op.towards:
+                inputs = [(v << op.x_shift) - (q << op.w_shift) for v, q in zip(inputs, row, strict=True)]
             offsets = scaled_offsets(n, j, t, shift)
             moved = [q + ((s * v + r) >> shift) for q, v, r in zip(row, inputs, offsets, strict=True)]
             learnt += saturate_all(moved, lo, hi)

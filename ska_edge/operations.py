@@ -198,7 +198,10 @@ class Flow(Op):
 
 @dataclass(frozen=True)
 class OuterUpdate(Op):
-    """w[j,i] <- saturate(w[j,i] + ((s[j]*x[i] + offset(i,j,t)) >> shift)), the learning of a synapse (SPEC 5.5)."""
+    """w[j,i] <- saturate(w[j,i] + ((s[j]*x[i] + offset(i,j,t)) >> shift)), the learning of a synapse (SPEC 5.5).
+
+    `towards`: x << x_shift less w << w_shift takes the place of x.
+    """
 
     reads = ("w", "s", "x", "t")
     writes = ("w",)
@@ -207,6 +210,9 @@ class OuterUpdate(Op):
     x: str
     t: str
     shift: int
+    towards: bool = False
+    x_shift: int = 0
+    w_shift: int = 0
 
 
 @dataclass(frozen=True)

@@ -258,10 +258,15 @@ def _flow(facts: _Facts, op: Flow) -> _Result:
 
 
 def _outer_update(facts: _Facts, op: OuterUpdate) -> _Result:
-    product = _times(facts.ranges[op.s], facts.ranges[op.x])
+    aim, less = _shifted(facts.ranges[op.x], -op.x_shift), (0, 0)
+    if op.towards:
+        low, high = _shifted(facts.ranges[op.w], -op.w_shift)
+        less = (-high, -low)
+    drawn = _plus(aim, less)
+    product = _times(facts.ranges[op.s], drawn)
     rounded = _plus(product, _rounding(op.shift, Rounding.LATTICE))
     value = _plus(facts.ranges[op.w], _shifted(rounded, op.shift))
-    return op.w, value, bits_of(*product, *rounded, *value), 64
+    return op.w, value, bits_of(*aim, *less, *drawn, *product, *rounded, *value), 64
 
 
 def _update(facts: _Facts, op: Update) -> _Result:

@@ -236,9 +236,14 @@ def _flow(program: Draft, where: str, op: Flow) -> None:
 def _outer_update(program: Draft, where: str, op: OuterUpdate) -> None:
     w, s, x = (program.by_name[name] for name in (op.w, op.s, op.x))
     _require(w.role is Role.STATE, where, f"{op.w} is no state")
-    _require(len(w.shape) == 2 and s.shape == w.shape[:1], where, f"{op.w} {w.shape} does not fit {op.s} {s.shape}")
-    _require(x.shape in (w.shape, w.shape[1:]), where, f"{op.w} {w.shape} does not fit {op.x} {x.shape}")
-    _require(0 <= op.shift <= 30, where, f"shift {op.shift}; allowed are 0 to 30")
+    rows, inputs = len(s.shape), len(x.shape)
+    fits = 1 <= rows < len(w.shape) and s.shape == w.shape[:rows]
+    _require(fits, where, f"{op.w} {w.shape} does not fit {op.s} {s.shape}")
+    fits = len(w.shape) - rows <= inputs <= len(w.shape) and x.shape == w.shape[-inputs:]
+    _require(fits, where, f"{op.w} {w.shape} does not fit {op.x} {x.shape}")
+    shifts = (op.shift, op.x_shift, op.w_shift)
+    _require(all(0 <= shift <= 30 for shift in shifts), where, f"shifts {shifts}; allowed are 0 to 30")
+    _require(op.towards or shifts[1:] == (0, 0), where, "x_shift and w_shift belong to `towards`")
     _counter(program, where, op.t)
 
 

@@ -548,18 +548,25 @@ class _Maker:
         )
 
     def outer_update(self) -> None:
-        """Half of them of the widths with a loop of their own."""
-        shape = self.shape(2, 2)
+        """Half of them of the widths with a loop of their own; x of all, of some, or of the last axes of w."""
+        shape = self.shape(2, 3)
+        rows = self.number(1, len(shape) - 1)
+        inputs = shape[-self.number(len(shape) - rows, len(shape)) :]
         if self.chance(2):
             w = self.state(shape, 62, Format(self.one_of((8, 16)), -8))
-            x = self.operand(self.one_of((shape, shape[1:])), fmt=Format(8, -8, signed=False))
-            s, shift = self.operand(shape[:1], 50), 16
+            x = self.operand(inputs, fmt=Format(8, -8, signed=False))
+            s, shift = self.operand(shape[:rows], 50), 16
         else:
-            w = self.state(shape, 62)
-            x = self.operand(self.one_of((shape, shape[1:])), 60)
-            s = self.operand(shape[:1], 62 - bits_taken(x.format))
+            w = self.state(shape, 58)
+            x = self.operand(inputs, 58)
+            s = self.operand(shape[:rows], 60 - max(bits_taken(x.format), bits_taken(w.format)))
             shift = self.one_of((0, 1, 15, 16, 17, self.number(0, 30)))
-        self.emit(OuterUpdate(w.name, s.name, x.name, self.counter().name, shift))
+        if not self.chance(3):
+            self.emit(OuterUpdate(w.name, s.name, x.name, self.counter().name, shift))
+            return
+        room = 61 - bits_taken(s.format)
+        x_shift, w_shift = (self.number(0, max(0, min(30, room - bits_taken(each.format)))) for each in (x, w))
+        self.emit(OuterUpdate(w.name, s.name, x.name, self.counter().name, shift, True, x_shift, w_shift))
 
     def update(self) -> None:
         shape = self.shape(0, 2)

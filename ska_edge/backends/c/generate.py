@@ -303,10 +303,16 @@ class _Writer:
     def outer_update(self, op: OuterUpdate, bits: int) -> tuple[Instance, list[str]]:
         w, s, x = self.tensor(op.w), self.tensor(op.s), self.tensor(op.x)
         macros = [("W", token(w)), ("S", token(s)), ("X", token(x)), ("BITS", str(bits))]
-        own = stride(x) if len(x.shape) == 2 else 0
-        numbers = [str(w.shape[0]), str(w.shape[1]), str(stride(w)), str(own), str(op.shift), self.counter(op.t)]
+        macros += [("TOWARDS", "1")] if op.towards else []
+        row = w.size // s.size
+        if row != w.shape[-1]:
+            self.flat(op.w, op.x)
+        of_w, of_x = (stride(t) * row // t.shape[-1] for t in (w, x))
+        numbers = [s.size, row, of_w, of_x, x.size // row, op.shift]
+        towards = [str(op.x_shift), str(op.w_shift)] if op.towards else []
         addresses = [self.at(name) for name in (op.w, op.s, op.x)]
-        return _instance("outer_update", macros), [*addresses, *numbers, *self.limits(op.w, bits)]
+        arguments = [*addresses, *map(str, numbers), self.counter(op.t), *towards]
+        return _instance("outer_update", macros), [*arguments, *self.limits(op.w, bits)]
 
     def update(self, op: Update, bits: int) -> tuple[Instance, list[str]]:
         p, v = self.tensor(op.p), self.tensor(op.v)

@@ -447,20 +447,23 @@ def outer_update(mem, T, p):
     """SPEC 5.5.  At a shift of 16 and the profiles' widths, whole steps of a row go the wide way."""
     w, s_of, x, shift = view(mem, T, p[1]), view(mem, T, p[2]), view(mem, T, p[3]), p[5]
     bits, widened, t = p[6], mem + p[7], counter(mem, T, p[4])
-    columns = w[COLUMNS]
-    own_inputs = x[SIZE] == w[SIZE]
+    towards, x_shift, w_shift = p[8], p[9], p[10]
+    columns = w[SIZE] // s_of[SIZE]
+    fields = x[SIZE] // columns  # how many rows of inputs there are
     whole = whole_steps(columns) if bits > 0 else np.int64(0)
     row_bytes = ((columns + (columns & 1)) * 4 if bits == 4 else columns * bits) >> 3
-    for j in range(w[SIZE] // columns):
-        at_x = j * columns if own_inputs else np.int64(0)
+    for j in range(s_of[SIZE]):
+        s = load(s_of, j)
+        if s == 0 and fields > 1:  # an offset alone is below 2^shift: it moves nothing
+            continue
+        at_x = (j % fields) * columns
         lanes = x[ADDRESS] + 2 * at_x
         if x[KIND] != S16:
             lanes = widened
-            if own_inputs or j == 0:
+            if fields > 1 or j == 0:
                 for i in range(whole):
                     poke_16(widened + 2 * i, load(x, at_x + i))
-        s = load(s_of, j)
-        if s == 0:  # an offset alone is below 2^shift: it moves nothing
+        if s == 0:
             continue
         from_w, start = w[ADDRESS] + j * row_bytes, offset(0, j, t, 16)
         if bits == 16:
@@ -470,8 +473,11 @@ def outer_update(mem, T, p):
         elif bits == 4:
             learn_4(from_w, lanes, s, start, STEP_I, whole)
         for i in range(whole, columns):
-            delta = (s * load(x, at_x + i) + offset(i, j, t, shift)) >> shift
             at_w = j * columns + i
+            aim = load(x, at_x + i)
+            if towards:
+                aim = (aim << x_shift) - (load(w, at_w) << w_shift)
+            delta = (s * aim + offset(i, j, t, shift)) >> shift
             store(w, at_w, saturate(load(w, at_w) + delta, w[LO], w[HI]))
 
 

@@ -265,10 +265,12 @@ class NumbaExecutor(ArenaExecutor):
     def _outer_update(self, op: OuterUpdate) -> list[int]:
         w, s, x = (self.program.by_name[name] for name in (op.w, op.s, op.x))
         full = w.format.signed and w.format.bits == w.format.stored_bits
-        fits = op.shift == 16 and full and all(_fits_lanes(each) for each in (w, s, x))
+        row, unpadded = w.size // s.size, w.format.stored_bits > 4 or w.shape[-1] % 2 == 0
+        fits = op.shift == 16 and full and not op.towards and all(_fits_lanes(each) for each in (w, s, x))
+        fits = fits and (row == w.shape[-1] or unpadded)
         names = [self._id(name) for name in (op.w, op.s, op.x, op.t)]
-        work = self._work(2 * x.shape[-1])
-        return [kernels.OUTER_UPDATE, *names, op.shift, w.format.stored_bits if fits else 0, work]
+        wide = [w.format.stored_bits if fits else 0, self._work(2 * row)]
+        return [kernels.OUTER_UPDATE, *names, op.shift, *wide, int(op.towards), op.x_shift, op.w_shift]
 
     def _update(self, op: Update) -> list[int]:
         names = [self._id(op.p), self._id(op.v), self._id(op.t)]

@@ -9,6 +9,7 @@
 #undef SKA_W
 #undef SKA_S
 #undef SKA_T
+#undef SKA_TOWARDS
 #undef SKA_Z
 #undef SKA_MEAN
 #undef SKA_DRIVE
