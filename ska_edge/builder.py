@@ -19,6 +19,7 @@ from .operations import (
     Advance,
     Contract,
     Flow,
+    Gather,
     Kind,
     Lut,
     Op,
@@ -95,6 +96,10 @@ class Builder:
         """A scratch tensor."""
         return self.tensor(name, shape, fmt, Role.SCRATCH, kind, layer)
 
+    def output(self, name: str) -> Tensor:
+        """A tensor declared before."""
+        return self._tensors[name]
+
     # -- operations ---------------------------------------------------------------------------------------------
 
     def emit(self, section: str, op: Op) -> None:
@@ -111,10 +116,11 @@ class Builder:
         *,
         c: Tensor | None = None,
         gain: int = 1,
+        halvings: int = 0,
         site: Site = Site.SYNAPSE,
     ) -> Tensor:
-        """Out = sum a*b (+ c) in real terms, rounded to out's format."""
-        product = a.format.exponent + b.format.exponent
+        """Out = gain * sum a*b / 2^halvings (+ c) in real terms, rounded to out's format."""
+        product = a.format.exponent + b.format.exponent - halvings
         self.emit(
             section,
             Contract(
@@ -165,6 +171,11 @@ class Builder:
         )
         return out
 
+    def gather(self, section: str, out: Tensor, a: Tensor, index: Tensor) -> Tensor:
+        """Out = a at flat indices."""
+        self.emit(section, Gather(out.name, a.name, index.name, layer=out.layer))
+        return out
+
     def select(self, section: str, out: Tensor, p: Tensor, relation: str, q: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """Out = a where p relation q, else b."""
         self.emit(section, Select(out.name, p.name, q.name, a.name, b.name, relation, layer=out.layer))
@@ -184,20 +195,25 @@ class Builder:
         self.emit(section, op)
         return out
 
-    def normalised_rate(self, section: str, name: str, x: Tensor, rate: float, layer: int) -> Tensor:
+    def normalised_rate(
+        self, section: str, name: str, x: Tensor, rate: float, layer: int, *, rows: int = 1, mean: bool = True
+    ) -> Tensor:
         """The scalar rate / (ln 2 * (1 + |x|^2)), from a table over the squared norm (DESIGN: normalised rate).
+
+        Of several rows the mean of 1 + |row|^2 counts, or without `mean` their sum.
 
         64 segments; below 1/64 of the largest possible norm the rate no longer grows.  Inside, linear interpolation
         of 1/n lies above it, by 12.5 % in the second segment and less further on.
         """
-        largest = 1.0 + x.size * (x.format.hi * x.format.lsb) ** 2
+        largest = rows + x.size * (x.format.hi * x.format.lsb) ** 2
         norm_format = Format(NORM_BITS, math.ceil(math.log2(largest)) - NORM_BITS, signed=False)
-        one = self.constant(f"{name}.one", 1.0, Format(2, 0, signed=False), Kind.OTHER, layer)
+        one = self.constant(f"{name}.one", rows, Format(rows.bit_length() + 1, 0, signed=False), Kind.OTHER, layer)
         norm = self.scratch(f"{name}.norm", (), norm_format, Kind.NORM, layer)
-        self.contract(section, norm, x, x, "i,i->", c=one)
+        axes = "ri"[-len(x.shape) :]
+        self.contract(section, norm, x, x, f"{axes},{axes}->", c=one)
         width = NORM_BITS - int(math.log2(RATE_SEGMENTS))
         knots = np.arange(RATE_SEGMENTS + 1) * norm_format.lsb * (1 << width)
-        rates = rate / LN2 / np.maximum(knots, knots[1])
+        rates = rate * (rows if mean else 1) / LN2 / np.maximum(knots, knots[1])
         rate_format = Format(16, math.ceil(math.log2(rates[0])) - 15)
         table = self.constant(f"{name}.rates", rates, rate_format, Kind.TABLE, layer)
         out = self.scratch(f"{name}.rate", (), rate_format, Kind.RATE, layer)
@@ -216,6 +232,7 @@ class Builder:
         rate: float,
         row: int,
         drive: Tensor | None = None,
+        mean: Tensor | None = None,
         entropy_shift: int = 0,
         emit_first: bool = False,
     ) -> None:
@@ -243,11 +260,12 @@ class Builder:
                 rate_shift,
                 factor.format.exponent - (-15 + gain.format.exponent),
                 row,
+                mean=mean.name if mean else None,
                 drive=drive.name if drive else None,
                 guard=GUARD,
                 entropy_shift=entropy_shift,
                 emit_first=emit_first,
-                decision_shift=self._decision_shift,
+                decision_shift=decision.format.exponent + 15,
                 layer=layer,
             ),
         )
@@ -271,10 +289,14 @@ class Builder:
                 self.t.name,
                 max(bias_shift, 0),
                 v_shift=max(-bias_shift, 0),
-                row=weights.shape[1],
+                row=weights.size // factor.size,
                 layer=weights.layer,
             ),
         )
+
+    def follow(self, section: str, target: Tensor, away: Tensor, memory: int) -> None:
+        """Target += away / 2^memory, dithered; both of one format."""
+        self.emit(section, Update(target.name, away.name, self.t.name, memory, layer=target.layer))
 
     def learn_batch(
         self, section: str, target: Tensor, pull: Tensor, x: Tensor | None, axes: str, rate: float, row: int = 0
@@ -324,10 +346,6 @@ class Builder:
     def factor_format(self, weights: Tensor, x: Tensor, coarsest: int) -> Format:
         """A factor fine enough to make the update's shift 16, unless its range needs the exponent `coarsest`."""
         return Format(FACTOR_BITS, max(weights.format.exponent - x.format.exponent - UPDATE_SHIFT, coarsest))
-
-    @property
-    def _decision_shift(self) -> int:
-        return self.profile.decision.exponent + 15
 
     # -- the end ------------------------------------------------------------------------------------------------
 

@@ -47,13 +47,13 @@ def lower(
     chosen = profile_named(profile)
     encoding = encoding or Encoding()
     build = Builder(chosen, watched)
-    shape = network.rule.input_shape(network.shape[0])
+    shape = network.rule.input_shape(network.grids[0].size)
     x = build.tensor("x", shape, input_format(chosen, encoding), Role.INPUT, Kind.SAMPLE)
     if isinstance(network.rule, PublishedBatch):
         exponents = calibrate_batch(network, network.rule, chosen, samples, encoding)
     else:
         exponents = calibrate(network, chosen, samples, labels, encoding)
-    network.rule.emit(build, network.start_weights(), x, exponents)
+    network.rule.emit(build, network, x, exponents)
     return build.program(encoding, meta or {})
 
 
@@ -72,7 +72,7 @@ def calibrate(
 ) -> dict[str, int]:
     """Exponents of every learnt matrix and every factor, from what a rehearsal in float64 reaches."""
     learner = FloatLearner(network)
-    rehearsed = np.empty((0, network.shape[0])) if samples is None else samples[:REHEARSAL_SAMPLES]
+    rehearsed = np.empty((0, network.grids[0].size)) if samples is None else samples[:REHEARSAL_SAMPLES]
     for row, x in enumerate(encoding.unit(rehearsed)):
         learner.learn_one(x, -1 if labels is None else int(labels[row]))
     exponents = {name: _weight_exponent(matrix, profile.weight_bits) for name, matrix in learner.matrices().items()}

@@ -208,7 +208,7 @@ def _lut(program: Draft, where: str, op: Lut) -> None:
 
 def _flow(program: Draft, where: str, op: Flow) -> None:
     z = program.by_name[op.z]
-    _require(len(z.shape) == 1 and z.format.signed and z.format.bits <= 16, where, f"{op.z}: one axis, 16 bits, signed")
+    _require(bool(z.shape) and z.format.signed and z.format.bits <= 16, where, f"{op.z}: an axis, 16 bits, signed")
     pulls = [name for name in (op.mean, op.drive) if name is not None]
     for name in (op.factor, op.decision, *pulls):
         _require(program.by_name[name].shape == z.shape, where, f"{name} and {op.z} differ in shape")

@@ -501,7 +501,7 @@ class _Maker:
 
     def flow(self) -> None:
         """Rates and steps as far as the sums of 32 bits allow."""
-        shape = self.shape(1, 1, 33)
+        shape = self.shape(1, 2, 33)
         fraction = self.number(1, 15)
         fmt = Format(self.one_of((16, 16, 16, 12, 8, 4, 2)), -fraction)
         z = self.scale_into(shape, fmt) if self.chance(2) else self.operand(shape, fmt=fmt)

@@ -5,12 +5,15 @@ Written from the rules' equations, sharing nothing with the Program: plain NumPy
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..errors import NetworkError
-from ..fixed import FloatArray
+from ..fixed import FloatArray, IntArray
+from ..layers import Convolution, Dense, Grid, Layer
 from ..network import Network
-from ..rules import Guided, Published
+from ..rules import Guided, Homeostatic, Published
 
 KNOWLEDGE_LIMIT = 8.0
 LN2 = float(np.log(2.0))
@@ -27,7 +30,12 @@ def _limited(z: FloatArray) -> FloatArray:
 
 
 def flow(
-    z: FloatArray, rate: float, steps: int, drive: FloatArray | float = 0.0, own: float = 1.0
+    z: FloatArray,
+    rate: float,
+    steps: int,
+    drive: FloatArray | float = 0.0,
+    own: float = 1.0,
+    habit: FloatArray | float = 0.0,
 ) -> tuple[FloatArray, FloatArray, float]:
     """The flow map (design 3.2): returns S = sum of -g ln 2, the last decision D, and the entropy sum in bits."""
     before = sigmoid(z)
@@ -36,84 +44,158 @@ def flow(
     for _ in range(steps):
         now = sigmoid(z)
         slope = now * (1.0 - now)
-        v = own * (z * slope + (now - before)) - drive * slope
+        v = own * ((z - habit) * slope + (now - before)) - drive * slope
         total += v
-        entropy -= float(z @ (now - before)) / LN2
+        entropy -= float((z * (now - before)).sum()) / LN2
         z = _limited(z + rate / LN2 * v)
         before = now
     return total, before, entropy
 
 
+@dataclass
+class FloatLayer:
+    """One layer in float64: W [neurons.., inputs], b, and which inputs each row of `index` sees."""
+
+    kind: Layer
+    weights: FloatArray
+    bias: FloatArray
+    index: IntArray | None
+
+    @classmethod
+    def of(cls, kind: Layer, grid: Grid, start: FloatArray) -> FloatLayer:
+        """With the start weights, and no bias."""
+        shape = start.shape[:1] if isinstance(kind, Convolution) else kind.shape(grid)
+        return cls(kind, start.copy(), np.zeros(shape), kind.index(grid))
+
+    def see(self, x: FloatArray) -> FloatArray:
+        """[fields or places, inputs] of one sample; [1, inputs] where everything is seen."""
+        flat = x.reshape(-1)
+        return flat[None, :] if self.index is None else flat[self.index]
+
+    def knowledge(self, seen: FloatArray) -> FloatArray:
+        """Z = W x + b."""
+        if isinstance(self.kind, Convolution):
+            return np.asarray(seen @ self.weights.T + self.bias)
+        if isinstance(self.kind, Dense):
+            return np.asarray(self.weights @ seen[0] + self.bias)
+        return np.asarray((self.weights * seen).sum(axis=-1) + self.bias)
+
+    def learn(self, factor: FloatArray, seen: FloatArray) -> None:
+        """W += factor x^T, b += factor; summed over the places that share weights."""
+        if isinstance(self.kind, Convolution):
+            self.weights += factor.T @ seen
+            self.bias += factor.sum(axis=0)
+        else:
+            self.weights += factor[..., None] * (seen[0] if isinstance(self.kind, Dense) else seen)
+            self.bias += factor
+
+    def norm(self, seen: FloatArray) -> float:
+        """1 + |x|^2: in the mean over fields, or of all places together."""
+        squares = 1.0 + (seen**2).sum(axis=-1)
+        return float(squares.sum() if isinstance(self.kind, Convolution) else squares.mean())
+
+
 class FloatLearner:
-    """`published` and `guided` in float64.  `weights` and `biases` by layer, `heads` and `head_biases` likewise."""
+    """The layerwise rules in float64.  `layers`: those that a flow teaches, from below; `heads`: one each, if guided."""
 
     def __init__(self, network: Network) -> None:
         rule = network.rule
         if not isinstance(rule, Published | Guided):
             raise NetworkError(f"rule {rule.name}: has no float64 reference")
         self.network, self.rule = network, rule
+        count = len(network.layers) - isinstance(rule, Guided)
         starts = network.start_weights()
-        self.heads: list[FloatArray] = []
-        self.head_biases: list[FloatArray] = []
+        self.layers = [FloatLayer.of(network.layers[i], network.grids[i], starts[i]) for i in range(count)]
+        self.heads: list[FloatLayer] = []
         if isinstance(rule, Guided):
-            starts = starts[:-1]
-            self.heads = [head.copy() for head in rule.start_heads(network.start_weights())]
-            self.head_biases = [np.zeros(len(head)) for head in self.heads]
-        self.weights = [start.copy() for start in starts]
-        self.biases = [np.zeros(len(start)) for start in starts]
+            kind = network.layers[-1]
+            self.heads = [FloatLayer.of(kind, Grid.of(head.shape[1]), head) for head in rule.start_heads(network)]
+        self.means = [np.full(network.layers[i].shape(network.grids[i]), 0.5) for i in range(count)]
         self.largest_factor: dict[str, float] = {}
 
+    @property
+    def weights(self) -> list[FloatArray]:
+        """Weights by layer."""
+        return [layer.weights for layer in self.layers]
+
+    @property
+    def biases(self) -> list[FloatArray]:
+        """Biases by layer."""
+        return [layer.bias for layer in self.layers]
+
     def matrices(self) -> dict[str, FloatArray]:
-        """The learnt matrices by the names of `Rule.weight_shapes`."""
-        named = {f"W{i}": w for i, w in enumerate(self.weights, start=1)}
-        named.update({f"H{i}": head for i, head in enumerate(self.heads, start=1)})
-        return {name: named[name] for name in self.rule.learnt_matrices(self.network.shape)}
+        """The learnt matrices by the names of `Rule.learnt_matrices`."""
+        named = {f"W{i}": layer.weights for i, layer in enumerate(self.layers, start=1)}
+        named.update({f"H{i}": head.weights for i, head in enumerate(self.heads, start=1)})
+        return {name: named[name] for name in self.rule.learnt_matrices(self.network)}
 
     def decisions(self, x: FloatArray) -> FloatArray:
         """Decisions of the last layer (of the class layer, if guided) for rows of x."""
-        for w, b in zip(self.weights, self.biases, strict=True):
-            x = sigmoid(x @ w.T + b) - (0.5 if self.heads else 0.0)
-        return sigmoid(x @ self.heads[-1].T + self.head_biases[-1]) if self.heads else x
+        return np.array([self.decide(row) for row in np.atleast_2d(x)])
+
+    def decide(self, x: FloatArray) -> FloatArray:
+        """Decisions of the last layer for one sample."""
+        for layer in self.layers:
+            d = sigmoid(layer.knowledge(layer.see(x)))
+            x = self._signal(d)
+        return sigmoid(self.heads[-1].knowledge(self.heads[-1].see(x))) if self.heads else d
 
     def predict(self, x: FloatArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Index of the largest decision, row by row."""
-        return np.asarray(self.decisions(x).argmax(axis=-1), np.int64)
+        return np.asarray(self.decisions(x).reshape(len(np.atleast_2d(x)), -1).argmax(axis=-1), np.int64)
 
     def learn_one(self, x: FloatArray, label: int = -1) -> None:
-        """One sample, features 0 to 1."""
+        """One sample, features as encoded."""
         if isinstance(self.rule, Guided):
             self._learn_guided(self.rule, x, label)
         else:
-            self._learn_published(x)
+            self._learn_unguided(self.rule, x)
 
-    def _learn_published(self, x: FloatArray) -> None:
-        rule = self.rule
-        for layer, (w, b) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
-            total, decision, _ = flow(w @ x + b, rule.rate, rule.forward_steps - 1)
-            self._move(f"s{layer}", w, b, rule.rate / LN2 / (1.0 + x @ x) * total, x)
+    def _signal(self, d: FloatArray) -> FloatArray:
+        """What a layer hands on."""
+        if not isinstance(self.rule, Guided):
+            return d
+        return np.maximum(d - 0.5, 0.0) if self.rule.rectified else d - 0.5
+
+    def _learn_unguided(self, rule: Published, x: FloatArray) -> None:
+        for number, (layer, mean) in enumerate(zip(self.layers, self.means, strict=True), start=1):
+            seen = layer.see(x)
+            habit: FloatArray | float = 0.0
+            if isinstance(rule, Homeostatic):
+                held = np.clip(mean, 1.0 / 181.0, 180.0 / 181.0)  # a logit of 5.2
+                habit = np.log(held / (1.0 - held))
+            total, decision, _ = flow(layer.knowledge(seen), rule.rate, rule.forward_steps - 1, habit=habit)
+            self._move(f"s{number}", layer, rule.rate / LN2 / layer.norm(seen) * total, seen)
+            if isinstance(rule, Homeostatic):
+                mean += (decision - mean) / 2**rule.memory
             x = decision
 
     def _learn_guided(self, rule: Guided, x: FloatArray, label: int) -> None:
-        for layer, (w, b, head, c) in enumerate(
-            zip(self.weights, self.biases, self.heads, self.head_biases, strict=True), start=1
-        ):
-            z = w @ x + b
-            d = sigmoid(z) - 0.5
-            e = sigmoid(head @ d + c) - (1.0 - rule.target)
+        if rule.mask:
+            x = np.where(np.random.default_rng(int(abs(x).sum() * 1e6)).random(x.shape) < rule.mask, 0.0, x)
+        for number, (layer, head) in enumerate(zip(self.layers, self.heads, strict=True), start=1):
+            seen = layer.see(x)
+            z = layer.knowledge(seen)
+            signal = self._signal(sigmoid(z))
+            row = head.see(signal)
+            e = sigmoid(head.knowledge(row)) - (1.0 - rule.target)
             if label < 0:
                 e[:] = 0.0
             else:
                 e[label] += 1.0 - 2.0 * rule.target
             e = np.floor(e / rule.tolerance + 0.5) * rule.tolerance
             if e.any() or (label < 0 and rule.unlabelled == "entropy"):
-                total, _, _ = flow(z, rule.rate, rule.forward_steps - 1, head.T @ e, 2.0**-rule.entropy_shift)
-                self._move(f"s{layer}", w, b, rule.rate / LN2 / (1.0 + x @ x) * total, x)
-            if rule.learns_head(layer, len(self.heads)):
-                self._move(f"hs{layer}", head, c, -rule.head_rate / LN2 / (1.0 + d @ d) * e, d)
-            x = d
+                steps = 1 if isinstance(layer.kind, Convolution) else rule.forward_steps - 1
+                drive = (head.weights.T @ e).reshape(z.shape)
+                total, _, _ = flow(z, rule.rate, steps, drive, 2.0**-rule.entropy_shift)
+                if rule.rectified:
+                    total = np.where(signal > 0, total, 0.0)
+                self._move(f"s{number}", layer, rule.rate / LN2 / layer.norm(seen) * total, seen)
+            if rule.learns_head(number, len(self.heads)):
+                self._move(f"hs{number}", head, -rule.head_rate / LN2 / (1.0 + float((row**2).sum())) * e, row)
+            x = signal
 
-    def _move(self, name: str, w: FloatArray, b: FloatArray, factor: FloatArray, x: FloatArray) -> None:
-        """W += factor x^T and b += factor, remembering how large a factor gets."""
-        w += np.outer(factor, x)
-        b += factor
+    def _move(self, name: str, layer: FloatLayer, factor: FloatArray, seen: FloatArray) -> None:
+        """Learn, remembering how large a factor gets."""
+        layer.learn(factor, seen)
         self.largest_factor[name] = max(self.largest_factor.get(name, 0.0), float(np.abs(factor).max()))

@@ -9,9 +9,10 @@ from ..errors import NetworkError
 from .base import Rule
 from .batch import PublishedBatch
 from .guided import Guided
+from .homeostatic import Homeostatic
 from .published import Published
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Published, Guided)}
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Published, Homeostatic, Guided)}
 
 
 def rule_named(name: str, **parameters: Any) -> Rule:
@@ -30,4 +31,4 @@ def rule_named(name: str, **parameters: Any) -> Rule:
         raise NetworkError(f"rule {name}: parameters {', '.join(given)}; it has {known}") from None
 
 
-__all__ = ["RULES", "Guided", "Published", "PublishedBatch", "Rule", "rule_named"]
+__all__ = ["RULES", "Guided", "Homeostatic", "Published", "PublishedBatch", "Rule", "rule_named"]

@@ -6,12 +6,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from ..builder import BIAS_EXPONENT, FACTOR_BITS, KNOWLEDGE, Builder
+from ..builder import FACTOR_BITS, Builder
 from ..errors import NetworkError
-from ..fixed import FloatArray, Format
-from ..operations import Kind, Role, Tensor
+from ..fixed import Format
+from ..operations import Arg, Kind, Role, Tensor
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 MAX_FORWARD_STEPS = 1024
 MAX_RATE = 5.0
@@ -33,8 +36,8 @@ class Rule(ABC):
     rate: float
     forward_steps: int
 
-    def check(self, shape: tuple[int, ...]) -> None:
-        """Raise NetworkError for absurd parameters."""
+    def check(self, network: Network) -> None:
+        """Raise NetworkError for absurd parameters, or layers that the rule cannot teach."""
         if not (math.isfinite(self.rate) and 0 < self.rate < MAX_RATE):
             raise NetworkError(f"rule {self.name}: rate {self.rate}; allowed is more than 0 and less than {MAX_RATE:g}")
         if not 2 <= self.forward_steps <= MAX_FORWARD_STEPS:
@@ -44,81 +47,45 @@ class Rule(ABC):
             )
 
     @abstractmethod
-    def start_std(self, fan_in: int) -> float:
-        """Standard deviation of the start weights."""
+    def start_std(self, fan_in: int, layer: int) -> float:
+        """Standard deviation of the start weights of a layer (counted from 1)."""
 
     def input_shape(self, features: int) -> tuple[int, ...]:
         """Shape of the Program's input: one sample."""
         return (features,)
 
     @abstractmethod
-    def learnt_matrices(self, shape: tuple[int, ...]) -> tuple[str, ...]:
-        """Names of the learnt matrices of a network of these widths.
+    def learnt_matrices(self, network: Network) -> tuple[str, ...]:
+        """Names of the matrices whose range a rehearsal finds.
 
         Calibration gives `emit` an exponent for each and one for its factor: "W1" and "s1", "H1" and "hs1".
         """
 
     @abstractmethod
-    def emit(self, build: Builder, starts: Sequence[FloatArray], x: Tensor, exponents: Mapping[str, int]) -> None:
-        """Write the sections `infer` and `learn`, ending in outputs `decision` and `choice`.
-
-        `starts`: start weights, one [outputs, inputs] matrix per pair of widths.
-        """
+    def emit(self, build: Builder, network: Network, x: Tensor, exponents: Mapping[str, int]) -> None:
+        """Write the sections `infer` and `learn`, ending in outputs `decision` and `choice`."""
 
 
-@dataclass(frozen=True)
-class DenseLayer:
-    """The tensors of one dense layer: W [neurons, inputs], b, z, D and the factor s."""
+def choose(build: Builder, decision: Tensor) -> None:
+    """The output `choice`: the first of the largest decisions, in `infer` and `learn`."""
+    layer = decision.layer or 0
+    choice = build.tensor("choice", (), Format(FACTOR_BITS, 0), Role.OUTPUT, Kind.CHOICE, layer)
+    for section in ("infer", "learn"):
+        row = decision
+        if len(decision.shape) > 1:  # `arg` looks along one axis
+            fmt = Format(max(decision.size - 1, 3).bit_length(), 0, signed=False)
+            everything = build.constant("everything", range(decision.size), fmt, Kind.OTHER, layer)
+            row = build.scratch("in_a_row", (decision.size,), decision.format, Kind.DECISION, layer)
+            build.gather(section, row, decision, everything)
+        build.emit(section, Arg(choice.name, row.name, layer=layer))
 
-    weights: Tensor
-    bias: Tensor
-    knowledge: Tensor
-    decision: Tensor
 
-    @property
-    def learnt(self) -> bool:
-        """Whether the weights are state, not codes."""
-        return self.weights.role is Role.STATE
-
-    @classmethod
-    def declare(
-        cls,
-        build: Builder,
-        layer: int,
-        x: Tensor,
-        start: FloatArray,
-        exponent: int,
-        *,
-        prefix: str = "",
-        kind: Kind = Kind.WEIGHT,
-        decision: Tensor | None = None,
-    ) -> DenseLayer:
-        """Declare a layer above x; `prefix` tells a head from the layer it belongs to."""
-        width = start.shape[0]
-        fmt = Format(build.profile.weight_bits, exponent)
-        weights = build.state(f"{prefix}W{layer}", start, fmt, kind, layer)
-        bias_format = Format(16, max(BIAS_EXPONENT, exponent + x.format.exponent))
-        bias = build.state(f"{prefix}b{layer}", [0.0] * width, bias_format, Kind.BIAS, layer)
-        z = build.scratch(f"{prefix}z{layer}", (width,), KNOWLEDGE, Kind.KNOWLEDGE, layer)
-        if decision is None:
-            decision = build.scratch(f"{prefix}D{layer}", (width,), build.profile.decision, Kind.DECISION, layer)
-        return cls(weights, bias, z, decision)
-
-    @classmethod
-    def fixed(cls, build: Builder, layer: int, x: Tensor, codes: FloatArray, *, prefix: str) -> DenseLayer:
-        """A layer of constants: codes."""
-        weights = build.constant(f"{prefix}W{layer}", codes, Format(4, -2), Kind.HEAD, layer)
-        bias = build.constant(
-            f"{prefix}b{layer}", [0.0] * len(codes), Format(16, weights.format.exponent), Kind.BIAS, layer
-        )
-        z = build.scratch(f"{prefix}z{layer}", (codes.shape[0],), KNOWLEDGE, Kind.KNOWLEDGE, layer)
-        decision = build.scratch(f"{prefix}D{layer}", z.shape, build.profile.decision, Kind.DECISION, layer)
-        return cls(weights, bias, z, decision)
-
-    def forward(self, build: Builder, section: str, x: Tensor) -> None:
-        """Z = W x + b; D = sigmoid(z)."""
-        build.contract(section, self.knowledge, self.weights, x, "oi,i->o", c=self.bias)
-        build.sigmoid(section, self.decision, self.knowledge)
+def check_layers(rule: Rule, network: Network, allowed: Sequence[type]) -> None:
+    """Raise NetworkError where a layer is of a kind that a rule cannot teach."""
+    for layer in network.layers:
+        if type(layer) not in allowed:
+            names = ", ".join(kind.__name__ for kind in allowed)
+            raise NetworkError(f"rule {rule.name}: cannot teach layer {layer}; it teaches {names}")
 
 
 def check_names(found: Sequence[str], allowed: Sequence[str], what: str) -> None:
@@ -126,6 +93,3 @@ def check_names(found: Sequence[str], allowed: Sequence[str], what: str) -> None
     for name in found:
         if name not in allowed:
             raise NetworkError(f"{what} {name!r}: allowed are {', '.join(allowed)}")
-
-
-__all__ = ["FACTOR_BITS", "DenseLayer", "Rule", "check_names"]

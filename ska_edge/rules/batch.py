@@ -10,21 +10,25 @@ decisions in 15 bits, as the flow does; what it hands on has the profile's width
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from ..builder import ENTROPY, KNOWLEDGE, LN2, Builder
 from ..errors import NetworkError
 from ..fixed import FloatArray, Format
+from ..layers import Dense
 from ..operations import Kind, Role, Tensor
-from .base import Rule
+from .base import Rule, check_layers
+from .stage import OWN_DECISION
 from .watch import Watch
 
+if TYPE_CHECKING:
+    from ..network import Network
+
 MAX_BATCH = 1 << 14
-OWN_DECISION = Format(16, -15)
 PULL = Format(16, -14)  # of z D' + dD
 
 
@@ -38,26 +42,28 @@ class PublishedBatch(Rule):
     forward_steps: int = 50
     batch: int = 1000
 
-    def check(self, shape: tuple[int, ...]) -> None:
-        """Raise NetworkError for absurd parameters."""
-        super().check(shape)
+    def check(self, network: Network) -> None:
+        """Raise NetworkError for absurd parameters, or layers that the rule cannot teach."""
+        super().check(network)
+        check_layers(self, network, (Dense,))
         if not 1 <= self.batch <= MAX_BATCH:
             raise NetworkError(f"rule {self.name}, paper schedule: batch of {self.batch}; allowed are 1 to {MAX_BATCH}")
 
-    def start_std(self, fan_in: int) -> float:
+    def start_std(self, fan_in: int, layer: int) -> float:
         """The papers start at 0.01, whatever the layer."""
         return 0.01
 
-    def learnt_matrices(self, shape: tuple[int, ...]) -> tuple[str, ...]:
+    def learnt_matrices(self, network: Network) -> tuple[str, ...]:
         """W1, W2, ..."""
-        return tuple(f"W{layer}" for layer in range(1, len(shape)))
+        return tuple(f"W{layer}" for layer in range(1, len(network.shape)))
 
     def input_shape(self, features: int) -> tuple[int, ...]:
         """The whole batch."""
         return self.batch, features
 
-    def emit(self, build: Builder, starts: Sequence[FloatArray], x: Tensor, exponents: Mapping[str, int]) -> None:
+    def emit(self, build: Builder, network: Network, x: Tensor, exponents: Mapping[str, int]) -> None:
         """Write the sections `prime` and `step`."""
+        starts = network.start_weights()
         layers = [
             _Layer.declare(build, number, start, self.batch, exponents, last=number == len(starts))
             for number, start in enumerate(starts, start=1)

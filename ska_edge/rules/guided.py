@@ -24,23 +24,40 @@ An unlabelled sample (label -1) teaches nothing by default (`unlabelled="ignore"
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..builder import FACTOR_BITS, KNOWLEDGE, Builder
+from ..builder import KNOWLEDGE, Builder
 from ..errors import NetworkError
 from ..fixed import FloatArray, Format, lattice_offset
-from ..operations import Arg, Kind, Role, Site, Tensor
-from .base import DenseLayer, Rule, check_names
+from ..layers import Convolution, Dense, Fields, Grid, Layer
+from ..operations import Kind, Role, Site, Tensor
+from .base import Rule, check_layers, check_names, choose
+from .masking import masked
+from .stage import OWN_DECISION, Stage
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 _HEADS = ("learnt", "code")
 _UNLABELLED = ("ignore", "entropy")
 _TOLERANCES = {2.0**-k: k for k in range(1, 9)}
 _GRAINS = tuple(2.0**-k for k in range(9))
+
+
+@dataclass(frozen=True)
+class Above:
+    """What one hidden layer is made of: its kind, where its inputs lie, start weights of the layer and of its head."""
+
+    layer: Layer
+    grid: Grid
+    start: FloatArray
+    head: FloatArray
+    is_last: bool
 
 
 @dataclass(frozen=True)
@@ -60,134 +77,152 @@ class Guided(Rule):
     tolerance: float = 0.25
     target: float = 0.95
     grain: float = 0.25
+    gain: float = 4.0
+    head_start: float = 8.0
+    mask: float = 0.0
+    rectified: bool = True
     heads: str = "learnt"
     unlabelled: str = "ignore"
 
-    def check(self, shape: tuple[int, ...]) -> None:
-        """Raise NetworkError for absurd parameters."""
-        super().check(shape)
+    def check(self, network: Network) -> None:
+        """Raise NetworkError for absurd parameters, or layers that the rule cannot teach."""
+        super().check(network)
+        check_layers(self, network, (Dense, Fields, Convolution))
         check_names([self.heads], _HEADS, f"rule {self.name}: heads")
         check_names([self.unlabelled], _UNLABELLED, f"rule {self.name}: unlabelled")
-        if len(shape) < 3:
-            raise NetworkError(f"rule {self.name}: shape {shape}; needs inputs, at least one hidden layer, and classes")
+        if len(network.shape) < 3 or not isinstance(network.shape[-1], int):
+            raise NetworkError(
+                f"rule {self.name}: shape {network}; needs inputs, at least one hidden layer, and a number of classes"
+            )
         if not 0 < self.head_rate < 16:
             raise NetworkError(f"rule {self.name}: head_rate {self.head_rate}; allowed is more than 0 and less than 16")
         if not 0 <= self.entropy_shift <= 15:
             raise NetworkError(f"rule {self.name}: entropy_shift {self.entropy_shift}; allowed are 0 to 15")
         if not 0.5 < self.target <= 1:
             raise NetworkError(f"rule {self.name}: target {self.target}; allowed is more than 0.5, at most 1")
+        if not 0 <= self.mask < 1:
+            raise NetworkError(f"rule {self.name}: mask {self.mask}; allowed is 0 to less than 1")
         if self.grain != 0 and self.grain not in _GRAINS:
             raise NetworkError(f"rule {self.name}: grain {self.grain}; allowed are 0, 1, 1/2, 1/4, ... 1/256")
         if self.tolerance not in _TOLERANCES:
             raise NetworkError(f"rule {self.name}: tolerance {self.tolerance}; allowed are 1/2, 1/4, ... 1/256")
 
-    def start_std(self, fan_in: int) -> float:
-        """1 / sqrt(inputs), so that knowledge starts near unit size."""
-        return 1.0 / math.sqrt(fan_in)
+    def start_std(self, fan_in: int, layer: int) -> float:
+        """1 / sqrt(inputs) above samples; above decisions, which are small and half of them 0, four times as much."""
+        return (1.0 if layer == 1 else self.gain) / math.sqrt(fan_in)
 
-    def learnt_matrices(self, shape: tuple[int, ...]) -> tuple[str, ...]:
+    def learnt_matrices(self, network: Network) -> tuple[str, ...]:
         """W1 .. and the heads H1 .. that are learnt; the class layer is the last head."""
-        hidden = range(1, len(shape) - 1)
+        hidden = range(1, len(network.layers))
         return (*(f"W{i}" for i in hidden), *(f"H{i}" for i in hidden if self.learns_head(i, len(hidden))))
 
     def learns_head(self, layer: int, hidden_layers: int) -> bool:
         """Whether the head of this hidden layer is learnt (the class layer always is)."""
         return self.heads == "learnt" or layer == hidden_layers
 
-    def start_heads(self, starts: Sequence[FloatArray]) -> list[FloatArray]:
-        """One [classes, neurons] matrix a hidden layer: codes of +-1/2, or start weights of 2 / sqrt(neurons)."""
-        classes, hidden_layers = starts[-1].shape[0], len(starts) - 1
+    def start_heads(self, network: Network) -> list[FloatArray]:
+        """[classes, neurons] for every hidden layer: codes of +-1/2, or start weights of head_start / sqrt(neurons)."""
+        classes, widths = network.widths[-1], network.widths[1:-1]
         heads = []
-        for layer, width in enumerate((start.shape[0] for start in starts[:-1]), start=1):
+        for layer, width in enumerate(widths, start=1):
             c, j = np.mgrid[0:classes, 0:width]
             signs = np.where(lattice_offset(j, c, layer) & 0x8000, 1.0, -1.0)
-            heads.append(signs * (2.0 * self.start_std(width) if self.learns_head(layer, hidden_layers) else 0.5))
-        heads[-1] = 2.0 * starts[-1]
+            heads.append(signs * (self.head_start / math.sqrt(width) if self.learns_head(layer, len(widths)) else 0.5))
         return heads
 
-    def emit(self, build: Builder, starts: Sequence[FloatArray], x: Tensor, exponents: Mapping[str, int]) -> None:
+    def emit(self, build: Builder, network: Network, x: Tensor, exponents: Mapping[str, int]) -> None:
         """Layer by layer: decide, let the head judge, flow, learn the layer, learn the head."""
-        heads = self.start_heads(starts)
-        below = (x, x)
-        for layer, (start, head) in enumerate(zip(starts[:-1], heads, strict=True), start=1):
-            below = self._layer(build, layer, below, start, head, exponents, is_last=layer == len(heads))
-        choice = build.tensor("choice", (), Format(FACTOR_BITS, 0), Role.OUTPUT, Kind.CHOICE, len(heads))
-        for section in ("infer", "learn"):
-            build.emit(section, Arg(choice.name, "decision", layer=len(heads)))
+        below = (x, masked(build, x, self.mask))
+        hidden = len(network.layers) - 1
+        starts, heads = network.start_weights(), self.start_heads(network)
+        for i in range(hidden):
+            above = Above(network.layers[i], network.grids[i], starts[i], heads[i], is_last=i == hidden - 1)
+            below = self._layer(build, i + 1, below, above, exponents)
+        choose(build, build.output("decision"))
         build.finish("learn")
 
     def _layer(
-        self,
-        build: Builder,
-        layer: int,
-        below: tuple[Tensor, Tensor],
-        start: FloatArray,
-        head_start: FloatArray,
-        exponents: Mapping[str, int],
-        *,
-        is_last: bool,
+        self, build: Builder, layer: int, below: tuple[Tensor, Tensor], above: Above, exponents: Mapping[str, int]
     ) -> tuple[Tensor, Tensor]:
         """One hidden layer and its head; `below` and the result: what a next layer reads, in `infer` and in `learn`."""
-        width, classes = start.shape[0], head_start.shape[0]
-        seen, x = below
-        dense = DenseLayer.declare(build, layer, x, start, exponents[f"W{layer}"])
-        centred = build.scratch(f"C{layer}", (width,), _centred(build), Kind.DECISION, layer)
-        head = self._head(build, layer, centred, head_start, exponents.get(f"H{layer}"), is_last)
-        for section, source in (("infer", seen), ("learn", x)):
-            dense.forward(build, section, source)
-            build.scale(section, centred, dense.decision, c=self._minus_half(build))
-            if is_last or section == "learn":
-                head.forward(build, section, centred)
-        error = self._error(build, layer, head, classes, is_last)
+        stage = Stage.declare(build, layer, above.layer, above.grid, below[0], above.start, exponents[f"W{layer}"])
+        z = stage.knowledge
+        own = build.scratch(f"D{layer}", z.shape, OWN_DECISION, Kind.OTHER, layer)
+        signal = build.scratch(f"C{layer}", z.shape, self._signal(build), Kind.DECISION, layer)
+        head = self._head(build, layer, signal, above, exponents.get(f"H{layer}"))
+        for section, source in zip(("infer", "learn"), below, strict=True):
+            seen = stage.see(build, section, source)
+            stage.forward(build, section, seen)
+            build.sigmoid(section, own, z)
+            self._hand_on(build, section, signal, own)
+            if above.is_last or section == "learn":
+                head.forward(build, section, signal)
+                build.sigmoid(section, self._head_decision(build, head, above.is_last), head.knowledge)
+        error = self._error(build, layer, head, above)
 
-        drive = build.scratch(f"drive{layer}", (width,), KNOWLEDGE, Kind.DRIVE, layer)
-        build.contract("learn", drive, head.weights, error, "ch,c->h")
-        rate = build.normalised_rate("learn", f"x{layer}", x, self.rate, layer)
-        rate = self._gate(build, layer, rate, error)
-        factor_format = build.factor_format(dense.weights, x, exponents[f"s{layer}"])
-        factor = build.scratch(f"s{layer}", (width,), factor_format, Kind.FACTOR, layer)
-        kept = build.scratch(f"D{layer}.kept", (width,), build.profile.decision, Kind.DECISION, layer)
-        watch = Watch.before(build, "learn", dense.knowledge) if build.watched else None
+        drive = build.scratch(f"drive{layer}", z.shape, KNOWLEDGE, Kind.DRIVE, layer)
+        neurons = "hij"[: len(z.shape)]
+        build.contract("learn", drive, head.weights, error, f"c{neurons},c->{neurons}")
+        rate = self._gate(build, layer, stage.rate(build, "learn", seen, self.rate), error)
+        factor = stage.factor(build, seen, exponents[f"s{layer}"])
+        kept = build.scratch(f"D{layer}.kept", z.shape, OWN_DECISION, Kind.OTHER, layer)
+        watch = Watch.before(build, "learn", z) if build.watched else None
         build.flow(
             "learn",
             factor,
             kept,
-            dense.knowledge,
+            z,
             rate,
-            steps=self.forward_steps - 1,
+            steps=1 if isinstance(above.layer, Convolution) else self.forward_steps - 1,  # shared weights: K = 1
             rate=self.rate,
-            row=x.size + 1,
+            row=seen.size + 1,
             drive=drive,
             entropy_shift=self.entropy_shift,
             emit_first=True,  # neither the head nor the layer above may see what the label did to this layer
         )
+        if self.rectified:
+            moving = build.scratch(f"s{layer}.moving", z.shape, factor.format, Kind.FACTOR, layer)
+            factor = build.select("learn", moving, self._half(build), "lt", kept, factor, self._zero(build))
         grain = 0.0 if self.unlabelled == "entropy" else self.grain  # the entropy term alone moves less than a grain
-        factor = build.coarsened("learn", factor, dense.weights, x, grain)
+        factor = build.coarsened("learn", factor, stage.weights, seen, grain)
         if watch:
             watch.after_flow(build, "learn", factor)
-        build.learn_dense("learn", dense.weights, dense.bias, factor, x)
-        handed_on = build.scratch(f"C{layer}.kept", (width,), _centred(build), Kind.DECISION, layer)
-        build.scale("learn", handed_on, kept, c=self._minus_half(build))
-        if head.learnt:
+        stage.learn(build, "learn", factor, seen)
+        handed_on = build.scratch(f"C{layer}.kept", z.shape, signal.format, Kind.DECISION, layer)
+        self._hand_on(build, "learn", handed_on, kept)
+        if self.learns_head(layer, layer if above.is_last else layer + 1):
             head_rate = build.normalised_rate("learn", f"h{layer}", handed_on, self.head_rate, layer)
             factor_format = build.factor_format(head.weights, handed_on, exponents[f"hs{layer}"])
-            head_factor = build.scratch(f"hs{layer}", (classes,), factor_format, Kind.FACTOR, layer)
-            build.scale("learn", head_factor, error, head_rate, gain=-1, dither_row=width + 1)
+            head_factor = build.scratch(f"hs{layer}", error.shape, factor_format, Kind.FACTOR, layer)
+            build.scale("learn", head_factor, error, head_rate, gain=-1, dither_row=handed_on.size + 1)
             build.learn_dense("learn", head.weights, head.bias, head_factor, handed_on)
-        return centred, handed_on
+        return signal, handed_on
 
-    def _head(
-        self, build: Builder, layer: int, x: Tensor, start: FloatArray, exponent: int | None, is_last: bool
-    ) -> DenseLayer:
-        decision = None
-        if is_last:
-            shape = (start.shape[0],)
-            decision = build.tensor("decision", shape, build.profile.decision, Role.OUTPUT, Kind.DECISION, layer)
-        if exponent is not None:
-            return DenseLayer.declare(
-                build, layer, x, start, exponent, prefix="head_", kind=Kind.HEAD, decision=decision
-            )
-        return DenseLayer.fixed(build, layer, x, start, prefix="head_")
+    def _signal(self, build: Builder) -> Format:
+        """What a layer hands on: D - 1/2 where it is positive, in all the profile's bits; or with its sign."""
+        bits = build.profile.decision.bits
+        if not self.rectified:
+            return Format(bits, build.profile.decision.exponent)
+        return Format(bits, -1 - bits, signed=False) if bits <= 8 else Format(bits, -bits)
+
+    def _hand_on(self, build: Builder, section: str, out: Tensor, own: Tensor) -> None:
+        half, layer = self._half(build), out.layer or 0
+        if self.rectified:
+            positive = build.scratch(f"{own.name}.positive", own.shape, own.format, Kind.OTHER, layer)
+            own = build.select(section, positive, own, "lt", half, half, own)
+        build.scale(section, out, half, gain=-1, c=own)
+
+    def _head(self, build: Builder, layer: int, x: Tensor, above: Above, exponent: int | None) -> Stage:
+        fixed, grid = exponent is None, Grid.of(x.size)
+        at = -2 if exponent is None else exponent
+        return Stage.declare(
+            build, layer, Dense(len(above.head)), grid, x, above.head, at, prefix="head_", kind=Kind.HEAD, fixed=fixed
+        )
+
+    def _head_decision(self, build: Builder, head: Stage, is_last: bool) -> Tensor:
+        name, role = ("decision", Role.OUTPUT) if is_last else (f"head_D{head.number}", Role.SCRATCH)
+        shape = head.knowledge.shape
+        return build.tensor(name, shape, build.profile.decision, role, Kind.DECISION, head.number)
 
     def _label(self, build: Builder) -> Tensor:
         return build.tensor("label", (), Format(16, 0), Role.INPUT, Kind.LABEL)
@@ -204,15 +239,15 @@ class Guided(Rule):
         free = build.scratch(f"x{layer}.free", (), rate.format, Kind.RATE, layer)
         return build.select("learn", free, self._label(build), "lt", zero, rate, gated)
 
-    def _minus_half(self, build: Builder) -> Tensor:
-        return build.constant("minus_half", -0.5, Format(2, -1), Kind.OTHER)
-
     def _zero(self, build: Builder) -> Tensor:
         return build.constant("zero", 0.0, Format(2, 0), Kind.OTHER)
 
-    def _error(self, build: Builder, layer: int, head: DenseLayer, classes: int, is_last: bool) -> Tensor:
+    def _half(self, build: Builder) -> Tensor:
+        return build.constant("half", 0.5, Format(16, -15), Kind.OTHER)
+
+    def _error(self, build: Builder, layer: int, head: Stage, above: Above) -> Tensor:
         """E = P - target, 0 without a label, rounded to multiples of the tolerance; the class layer's entropy."""
-        label, zero = self._label(build), self._zero(build)
+        label, zero, classes = self._label(build), self._zero(build), len(above.head)
         decision_format = build.profile.decision
         each = build.constant("classes", list(range(classes)), Format(16, 0), Kind.OTHER)
         sure = build.constant("sure", self.target, decision_format, Kind.OTHER)
@@ -221,10 +256,10 @@ class Guided(Rule):
         target = build.scratch(f"target{layer}", (classes,), error_format, Kind.OTHER, layer)
         build.select("learn", target, label, "eq", each, sure, unsure)
         miss = build.scratch(f"miss{layer}", (classes,), error_format, Kind.ERROR, layer)
-        build.scale("learn", miss, target, c=head.decision, gain=-1)
+        build.scale("learn", miss, target, c=self._head_decision(build, head, above.is_last), gain=-1)
         fine = build.scratch(f"fine{layer}", (classes,), error_format, Kind.ERROR, layer)
         build.select("learn", fine, label, "lt", zero, zero, miss)
-        if is_last:
+        if above.is_last:
             build.clamped_entropy("learn", head.knowledge, fine)
         error = build.scratch(
             f"e{layer}",
@@ -235,7 +270,3 @@ class Guided(Rule):
         )
         return build.scale("learn", error, fine)
 
-
-def _centred(build: Builder) -> Format:
-    """D - 1/2, exact: the same bits with a sign."""
-    return Format(build.profile.decision.bits, build.profile.decision.exponent)

@@ -9,15 +9,19 @@ What it minimises is H(D|x) alone: on a stream all neurons drift the same way an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from ..builder import FACTOR_BITS, Builder
-from ..fixed import FloatArray, Format
-from ..operations import Arg, Kind, Role, Tensor
-from .base import DenseLayer, Rule
+from ..builder import Builder
+from ..layers import Dense, Fields
+from ..operations import Kind, Role, Tensor
+from .base import Rule, check_layers, choose
+from .stage import Stage
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 
 @dataclass(frozen=True)
@@ -28,45 +32,56 @@ class Published(Rule):
     rate: float = 0.001
     forward_steps: int = 50
 
-    def start_std(self, fan_in: int) -> float:
+    def check(self, network: Network) -> None:
+        """Raise NetworkError for absurd parameters, or layers that the rule cannot teach."""
+        super().check(network)
+        check_layers(self, network, (Dense, Fields))
+
+    def start_std(self, fan_in: int, layer: int) -> float:
         """The papers start at 0.01, whatever the layer."""
         return 0.01
 
-    def learnt_matrices(self, shape: tuple[int, ...]) -> tuple[str, ...]:
+    def learnt_matrices(self, network: Network) -> tuple[str, ...]:
         """W1, W2, ..."""
-        return tuple(f"W{layer}" for layer in range(1, len(shape)))
+        return tuple(f"W{layer}" for layer in range(1, len(network.shape)))
 
-    def emit(self, build: Builder, starts: Sequence[FloatArray], x: Tensor, exponents: Mapping[str, int]) -> None:
+    def habit(self, build: Builder, z: Tensor) -> Tensor | None:
+        """What the flow measures knowledge from, held during it; None for 0."""
+        return None
+
+    def learn_habit(self, build: Builder, decision: Tensor) -> None:
+        """Follow the decisions, after the flow."""
+
+    def emit(self, build: Builder, network: Network, x: Tensor, exponents: Mapping[str, int]) -> None:
         """One flow and one rank-1 update a layer."""
-        below_first, below_learn = x, x
-        last = len(starts)
-        for layer, start in enumerate(starts, start=1):
-            width = start.shape[0]
-            out_role = Role.OUTPUT if layer == last else Role.SCRATCH
-            name = "decision" if layer == last else f"D{layer}"
-            decision = build.tensor(name, (width,), build.profile.decision, out_role, Kind.DECISION, layer)
-            dense = DenseLayer.declare(build, layer, below_first, start, exponents[f"W{layer}"], decision=decision)
-            dense.forward(build, "infer", below_first)
-            build.contract("learn", dense.knowledge, dense.weights, below_learn, "oi,i->o", c=dense.bias)
-            rate = build.normalised_rate("learn", f"x{layer}", below_learn, self.rate, layer)
-            factor_format = build.factor_format(dense.weights, below_learn, exponents[f"s{layer}"])
-            factor = build.scratch(f"s{layer}", (width,), factor_format, Kind.FACTOR, layer)
-            watch = Watch.before(build, "learn", dense.knowledge) if build.watched else None
+        last = len(network.layers)
+        for number, start in enumerate(network.start_weights(), start=1):
+            layer, grid = network.layers[number - 1], network.grids[number - 1]
+            stage = Stage.declare(build, number, layer, grid, x, start, exponents[f"W{number}"])
+            z, role = stage.knowledge, Role.OUTPUT if number == last else Role.SCRATCH
+            name = "decision" if number == last else f"D{number}"
+            decision = build.tensor(name, z.shape, build.profile.decision, role, Kind.DECISION, number)
+            stage.forward(build, "infer", stage.see(build, "infer", x))
+            build.sigmoid("infer", decision, z)
+            seen = stage.see(build, "learn", x)
+            stage.forward(build, "learn", seen)
+            factor = stage.factor(build, seen, exponents[f"s{number}"])
+            watch = Watch.before(build, "learn", z) if build.watched else None
             build.flow(
                 "learn",
                 factor,
                 decision,
-                dense.knowledge,
-                rate,
+                z,
+                stage.rate(build, "learn", seen, self.rate),
                 steps=self.forward_steps - 1,
                 rate=self.rate,
-                row=start.shape[1] + 1,
+                row=stage.weights.size // z.size + 1,
+                mean=self.habit(build, z),
             )
             if watch:
                 watch.after_flow(build, "learn", factor)
-            build.learn_dense("learn", dense.weights, dense.bias, factor, below_learn)
-            below_first = below_learn = decision
-        choice = build.tensor("choice", (), Format(FACTOR_BITS, 0), Role.OUTPUT, Kind.CHOICE, last)
-        for section in ("infer", "learn"):
-            build.emit(section, Arg(choice.name, below_first.name, layer=last))
+            stage.learn(build, "learn", factor, seen)
+            self.learn_habit(build, decision)
+            x = decision
+        choose(build, x)
         build.finish("learn")

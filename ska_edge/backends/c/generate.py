@@ -268,6 +268,7 @@ class _Writer:
 
     def flow(self, op: Flow, bits: int) -> tuple[Instance, list[str]]:
         z, table = self.tensor(op.z), self.tensor(op.table)
+        self.flat(op.z, op.mean, op.drive, op.factor, op.decision)
         optional = [token(self.tensor(name)) if name else "s16" for name in (op.mean, op.drive)]
         macros = [
             ("Z", token(z)),
