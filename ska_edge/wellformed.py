@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from .axes import split_axes
 from .errors import ProgramError
 from .operations import (
     MAX_ELEMENTS,
@@ -173,15 +174,6 @@ def _contract(program: Draft, where: str, op: Contract) -> None:
                 extents.setdefault(letter, extent) == extent, where, f"axis {letter} is {extent} and {extents[letter]}"
             )
     _require(set(out_axes) <= set(a_axes) | set(b_axes), where, f"an output axis of {op.axes!r} is in no operand")
-
-
-def split_axes(axes: str) -> tuple[str, str, str]:
-    """'oi,i->o' to ('oi', 'i', 'o').  Raises ProgramError where the text is anything else."""
-    operands, arrow, out = axes.partition("->")
-    a, comma, b = operands.partition(",")
-    if not (arrow and comma) or not all(part.isascii() and part.isalpha() for part in (a, b, out) if part):
-        raise ProgramError(f"axes {axes!r}: wanted letters as in 'oi,i->o'")
-    return a, b, out
 
 
 def _scale(program: Draft, where: str, op: Scale) -> None:

@@ -269,4 +269,3 @@ class Guided(Rule):
             layer,
         )
         return build.scale("learn", error, fine)
-

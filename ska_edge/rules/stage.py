@@ -107,5 +107,3 @@ class Stage:
         if isinstance(self.layer, Dense):
             return f"{neurons}{letters},{letters}->{neurons}"
         return "ngi,gi->ng" if len(seen.shape) == 2 else "ngi,i->ng"
-
-

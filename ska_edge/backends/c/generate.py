@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ...axes import memory_steps, merge_axes, split_axes
 from ...errors import ProgramError
 from ...fixed import pack
 from ...operations import (
@@ -35,7 +36,6 @@ from ...operations import (
 from ...plan import Plan, plan
 from ...program import Program
 from ...proof import prove
-from ...wellformed import split_axes
 
 KERNELS = Path(str(resources.files("ska_edge"))) / "csrc" / "kernels"
 BYTES_A_LINE = 16
@@ -226,19 +226,21 @@ class _Writer:
         return bits, [token(c) if c else "u8"], [*tail, self.counter(op.t), *self.limits(op.out, bits)]
 
     def contract(self, op: Contract, bits: int) -> tuple[Instance, list[str]]:
-        a_axes, b_axes, out_axes = split_axes(op.axes)
-        a, b, out = self.tensor(op.a), self.tensor(op.b), self.tensor(op.out)
-        a_steps, b_steps = _steps(a, a_axes), _steps(b, b_axes)
+        axes, a, b, out = merge_axes(op.axes, *(self.tensor(name) for name in (op.a, op.b, op.out)))
+        a_axes, b_axes, out_axes = split_axes(axes)
+        a_steps, b_steps = memory_steps(a, a_axes), memory_steps(b, b_axes)
         extents = dict(zip(a_axes + b_axes, a.shape + b.shape, strict=True))
         summed = "".join(axis for axis in extents if axis not in out_axes)
         bits, c_format, tail = self.sums(op, bits)
         formats = [("A", token(a)), ("B", token(b)), ("C", c_format[0]), ("OUT", token(out))]
         ending = [("BITS", str(bits)), ("ROUNDING", op.rounding.name)]
         addresses = [self.at(name) for name in (op.out, op.a, op.b, op.c)]
-        if len(out_axes) <= 1 and len(summed) <= 1:
+        fields = out_axes[1:]
+        in_turn = len(out_axes) == 2 and a_axes == out_axes + summed and b_axes == fields + summed and len(summed) == 1
+        if (len(out_axes) <= 1 and len(summed) <= 1) or in_turn:
             steps = [(letter, str(steps.get(summed, 0))) for letter, steps in (("A", a_steps), ("B", b_steps))]
-            rows = [steps.get(out_axes, 0) for steps in (a_steps, b_steps)]
-            shape = [extents.get(out_axes, 1), extents.get(summed, 1), *rows]
+            rows = [steps.get(out_axes[-1:], 0) for steps in (a_steps, b_steps)]
+            shape = [out.size, extents.get(summed, 1), *rows, extents[fields] if in_turn else out.size]
             macros = [*formats, *((f"{letter}_STEP", step) for letter, step in steps), *ending]
             return _instance("contract", macros), [*addresses, *map(str, shape), *tail]
         loops = [(extents[x], a_steps.get(x, 0), b_steps.get(x, 0)) for x in (*out_axes, *summed)]
@@ -400,15 +402,6 @@ def _words(tensor: Tensor) -> str:
     shape = "x".join(map(str, tensor.shape)) or "scalar"
     owner = "" if tensor.layer is None else f", layer {tensor.layer}"
     return f"{tensor.kind.value} {shape}, {tensor.format}{owner}"
-
-
-def _steps(tensor: Tensor, axes: str) -> dict[str, int]:
-    """Memory elements from one index to the next, by axis."""
-    steps, step = {}, 1
-    for axis, extent in zip(reversed(axes), reversed(tensor.shape), strict=True):
-        steps[axis] = step
-        step *= stride(tensor) if axis == axes[-1] else extent
-    return steps
 
 
 def _constant(name: str, tensor: Tensor, program: Program) -> Constant:

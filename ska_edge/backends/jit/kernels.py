@@ -277,7 +277,7 @@ def matrix(mem, T, p):
     rows, row_step, step, out_row = p[MATRIX + 1], p[MATRIX + 2], p[MATRIX + 3], p[MATRIX + 4]
     columns, column_step, b_step, out_column = p[MATRIX + 5], p[MATRIX + 6], p[MATRIX + 7], p[MATRIX + 8]
     count, planes, bits, totals = p[MATRIX + 9], p[MATRIX + 10], p[MATRIX + 11], mem + p[MATRIX + 12]
-    c_row, c_column = p[MATRIX + 13], p[MATRIX + 14]
+    c_row, c_column, a_column = p[MATRIX + 13], p[MATRIX + 14], p[MATRIX + 15]
     padded = whole_steps(count + LANES - 1)
     packed_b = totals + 2 * 8 * ROWS
     pack(b, columns, column_step, b_step, count, planes, packed_b)
@@ -289,13 +289,14 @@ def matrix(mem, T, p):
     for panel in range(0, rows, PANEL):
         column = np.int64(0)
         while column < columns:
-            pair = planes == 2 and column + 1 < columns
+            pair = planes == 2 and column + 1 < columns and a_column == 0
             x = packed_b + column * x_bytes
+            own = start + ((column * a_column * bits) >> 3)
             for row in range(panel, min(panel + PANEL, rows), ROWS):
                 for each in range(2 * ROWS):
                     poke_64(totals + 8 * each, 0)
                 for first in range(0, whole, BLOCK):
-                    begin, from_x, block = start + ((first * width) >> 3), x + 2 * first, min(whole - first, BLOCK)
+                    begin, from_x, block = own + ((first * width) >> 3), x + 2 * first, min(whole - first, BLOCK)
                     _tile(
                         width, planes, pair, begin, row, rows - 1, row_bytes, from_x, x_bytes, 2 * padded, block, totals
                     )
@@ -303,7 +304,8 @@ def matrix(mem, T, p):
                     for i in range(row, min(row + ROWS, rows)):
                         total = peek_s64(totals + 8 * ((j - column) * ROWS + i - row))
                         for k in range(whole, count):
-                            total += load_at(a, i * row_step + k) * load_at(b, j * column_step + k * b_step)
+                            at_a = i * row_step + j * a_column + k
+                            total += load_at(a, at_a) * load_at(b, j * column_step + k * b_step)
                         _finish(tail, i * out_row + j * out_column, i * c_row + j * c_column, total)
             column += 1 + pair
 

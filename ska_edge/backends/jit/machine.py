@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arena import ArenaExecutor
+from ...axes import memory_steps, merge_axes, split_axes
 from ...errors import ProgramError
 from ...executor import row_count
 from ...fixed import IntArray, pack
@@ -32,7 +33,6 @@ from ...operations import (
     Update,
 )
 from ...program import Program
-from ...wellformed import split_axes
 from . import kernels, wide
 
 _ROW = 64
@@ -184,9 +184,9 @@ class NumbaExecutor(ArenaExecutor):
             op = op if matrix is None else turned
         row = self._sum(kernels.CONTRACT, op)
         row += [0] * (kernels.AXES - len(row))
-        a_axes, b_axes, out_axes = split_axes(op.axes)
-        a, b = self.program.by_name[op.a], self.program.by_name[op.b]
-        a_steps, b_steps = _steps(a, a_axes), _steps(b, b_axes)
+        axes, a, b, _ = self._merged(op)
+        a_axes, b_axes, out_axes = split_axes(axes)
+        a_steps, b_steps = memory_steps(a, a_axes), memory_steps(b, b_axes)
         extents = dict(zip(a_axes + b_axes, a.shape + b.shape, strict=True))
         # the axis walked in the innermost loop comes last: one both operands step through by 1, if there is one
         summed = sorted(set(extents) - set(out_axes), key=lambda axis: -(a_steps.get(axis, 0) + b_steps.get(axis, 0)))
@@ -199,35 +199,45 @@ class NumbaExecutor(ArenaExecutor):
     def _matrix(self, op: Contract) -> list[int] | None:
         """What `kernels.matrix` needs; None unless a is the larger, and its rows meet rows of b along one axis.
 
-        16-bit lanes with sign hold the elements of a, lanes or two planes of bytes those of b.
+        16-bit lanes with sign hold the elements of a, lanes or two planes of bytes those of b.  Every row of b meets
+        all rows of a, or (an axis of both that is not summed: fields) rows of its own.
         """
-        a, b = self.program.by_name[op.a], self.program.by_name[op.b]
-        a_axes, b_axes, out_axes = split_axes(op.axes)
+        axes, a, b, out = self._merged(op)
+        a_axes, b_axes, out_axes = split_axes(axes)
         if a_axes == b_axes and not out_axes and min(a.format.stored_bits, b.format.stored_bits) >= 8:
             a, b = (replace(each, shape=(each.size,)) for each in (a, b))  # all of one with all of the other
             a_axes = b_axes = "i"
-        summed = set(a_axes) & set(b_axes)
-        rows, columns = set(a_axes) - summed, set(b_axes) - summed
+        fields = set(a_axes) & set(b_axes) & set(out_axes)
+        summed = (set(a_axes) & set(b_axes)) - fields
+        rows, columns = set(a_axes) - summed - fields, set(b_axes) - summed
         apart = len(summed) == 1 and len(rows) < 2 and len(columns) < 2 and rows | columns == set(out_axes)
         narrow = _fits_lanes(a) and (_fits_lanes(b) or b.format.stored_bits == 16)
         if not (apart and narrow and (a.size >= b.size or not _fits_lanes(b))):
             return None
-        a_steps, b_steps = _steps(a, a_axes), _steps(b, b_axes)
+        a_steps, b_steps = memory_steps(a, a_axes), memory_steps(b, b_axes)
         axis, row, column = summed.pop(), "".join(rows), "".join(columns)
         count, planes = a.shape[a_axes.index(axis)], 1 if b.format.stored_bits <= 8 else 2
-        a_rows, b_rows = a.size // count, b.size // count
+        b_rows = b.size // count
+        a_rows = a.size // count // (b_rows if fields else 1)
         as_it_is = a_steps[axis] == 1 and a.format.signed and (planes == 1 or a.format.stored_bits == 16)
+        if fields and not (as_it_is and columns == fields):
+            return None
         padded = -(-count // wide.LANES) * wide.LANES
         size = 2 * 8 * wide.ROWS + 2 * padded * (b_rows * planes + (0 if as_it_is else a_rows))
         out_row, out_column = (b_rows, 1) if out_axes == row + column else (1, a_rows)  # flat, without padding
         numbers = [a_rows, a_steps.get(row, 0), a_steps[axis], out_row]
         numbers += [b_rows, b_steps.get(column, 0), b_steps[axis], out_column]
-        c_axes = len(self._shape(op.c)) if op.c else 0
-        c_row, c_column = (out_row, out_column) if c_axes == len(out_axes) else (0, 0)
-        if 0 < c_axes < len(out_axes):  # one for each index of the last axis
+        c_size = self.program.by_name[op.c].size if op.c else 1
+        c_row, c_column = (out_row, out_column) if c_size == out.size else (0, 0)
+        if 1 < c_size < out.size:  # one for each index of the last axis
+            if c_size != out.shape[-1]:
+                return None
             c_row, c_column = int(out_axes[-1] == row), int(out_axes[-1] == column)
         numbers += [count, planes, a.format.stored_bits if as_it_is else 0, self._work(size), c_row, c_column]
-        return [1, *numbers]
+        return [1, *numbers, a_steps[column] if fields else 0]
+
+    def _merged(self, op: Contract) -> tuple[str, Tensor, Tensor, Tensor]:
+        return merge_axes(op.axes, *(self.program.by_name[name] for name in (op.a, op.b, op.out)))
 
     def _scale(self, op: Scale) -> list[int]:
         operands = [self.program.by_name[name] for name in (op.a, op.b, op.c) if name]
@@ -315,15 +325,6 @@ _ENCODERS: dict[type[Op], Callable[[NumbaExecutor, Any], list[int]]] = {
 def _aligned(size: int) -> int:
     """Up to a whole line of cache."""
     return -(-size // _LINE) * _LINE
-
-
-def _steps(tensor: Tensor, axes: str) -> dict[str, int]:
-    """Memory elements from one index to the next, per axis; 4-bit rows are padded to even length."""
-    steps, step = {}, 1
-    for axis, extent in zip(reversed(axes), reversed(tensor.shape), strict=True):
-        steps[axis] = step
-        step *= extent + extent % 2 if step == 1 and tensor.format.stored_bits == 4 else extent
-    return steps
 
 
 def _fits_lanes(tensor: Tensor) -> bool:
