@@ -24,6 +24,7 @@ from .operations import (
     Lut,
     Op,
     OuterUpdate,
+    Pool,
     Role,
     Rounding,
     Scale,
@@ -293,6 +294,28 @@ class Builder:
                 layer=weights.layer,
             ),
         )
+
+    def learn_towards(self, section: str, weights: Tensor, factor: Tensor, x: Tensor) -> None:
+        """Weights += factor (x - weights), dithered."""
+        w, s, seen = weights.format.exponent, factor.format.exponent, x.format.exponent
+        op = OuterUpdate(
+            weights.name,
+            factor.name,
+            x.name,
+            self.t.name,
+            w - s - min(w, seen),
+            towards=True,
+            x_shift=max(seen - w, 0),
+            w_shift=max(w - seen, 0),
+            layer=weights.layer,
+            site=Site.SYNAPSE,
+        )
+        self.emit(section, op)
+
+    def pool(self, section: str, out: Tensor, a: Tensor, windows: Tensor) -> Tensor:
+        """Out = the largest of a in each window of flat indices."""
+        self.emit(section, Pool(out.name, a.name, windows.name, layer=out.layer))
+        return out
 
     def follow(self, section: str, target: Tensor, away: Tensor, memory: int) -> None:
         """Target += away / 2^memory, dithered; both of one format."""

@@ -80,6 +80,11 @@ class Layer(ABC):
     def check(self, grid: Grid) -> None:
         """Raise NetworkError where it does not fit its inputs."""
 
+    @property
+    def competes(self) -> bool:
+        """Whether its neurons compete, and learn without labels."""
+        return False
+
     def out_grid(self, grid: Grid) -> Grid:
         """Where its decisions lie."""
         return Grid.of(math.prod(self.shape(grid)))
@@ -129,6 +134,11 @@ class Fields(Layer):
     neurons: int
     side: int
     competing: bool = False
+
+    @property
+    def competes(self) -> bool:
+        """Whether its neurons compete, and learn without labels."""
+        return self.competing
 
     def __str__(self) -> str:
         return f"{self.fields}x{self.neurons}{'k' if self.competing else 'f'}{self.side}"

@@ -71,6 +71,8 @@ def calibrate(
     encoding: Encoding,
 ) -> dict[str, int]:
     """Exponents of every learnt matrix and every factor, from what a rehearsal in float64 reaches."""
+    if not network.rule.learnt_matrices(network):
+        return {}  # every range is known beforehand
     learner = FloatLearner(network)
     rehearsed = np.empty((0, network.grids[0].size)) if samples is None else samples[:REHEARSAL_SAMPLES]
     for row, x in enumerate(encoding.unit(rehearsed)):

@@ -14,6 +14,7 @@ from ..fixed import FloatArray, IntArray
 from ..layers import Convolution, Dense, Grid, Layer
 from ..network import Network
 from ..rules import Guided, Homeostatic, Published
+from .competition import FloatPrototypes
 
 KNOWLEDGE_LIMIT = 8.0
 LN2 = float(np.log(2.0))
@@ -96,7 +97,7 @@ class FloatLayer:
 
 
 class FloatLearner:
-    """The layerwise rules in float64.  `layers`: those that a flow teaches, from below; `heads`: one each, if guided."""
+    """The layerwise rules in float64: `layers`, all but the class layer if guided, and then `heads`, one a layer."""
 
     def __init__(self, network: Network) -> None:
         rule = network.rule
@@ -105,7 +106,11 @@ class FloatLearner:
         self.network, self.rule = network, rule
         count = len(network.layers) - isinstance(rule, Guided)
         starts = network.start_weights()
-        self.layers = [FloatLayer.of(network.layers[i], network.grids[i], starts[i]) for i in range(count)]
+        self.layers: list[FloatLayer | FloatPrototypes] = []
+        for i, (layer, grid) in enumerate(zip(network.layers[:count], network.grids, strict=False)):
+            unit = 1.0 if i == 0 else 0.5
+            made = FloatPrototypes.of(layer, grid, starts[i], unit) if layer.competes else None
+            self.layers.append(made or FloatLayer.of(layer, grid, starts[i]))
         self.heads: list[FloatLayer] = []
         if isinstance(rule, Guided):
             kind = network.layers[-1]
@@ -120,8 +125,8 @@ class FloatLearner:
 
     @property
     def biases(self) -> list[FloatArray]:
-        """Biases by layer."""
-        return [layer.bias for layer in self.layers]
+        """Biases by layer; prototypes have none of their own."""
+        return [layer.bias for layer in self.layers if isinstance(layer, FloatLayer)]
 
     def matrices(self) -> dict[str, FloatArray]:
         """The learnt matrices by the names of `Rule.learnt_matrices`."""
@@ -136,6 +141,9 @@ class FloatLearner:
     def decide(self, x: FloatArray) -> FloatArray:
         """Decisions of the last layer for one sample."""
         for layer in self.layers:
+            if isinstance(layer, FloatPrototypes):
+                x = np.maximum(layer.decide(x) - 0.5, 0.0)
+                continue
             d = sigmoid(layer.knowledge(layer.see(x)))
             x = self._signal(d)
         return sigmoid(self.heads[-1].knowledge(self.heads[-1].see(x))) if self.heads else d
@@ -159,6 +167,7 @@ class FloatLearner:
 
     def _learn_unguided(self, rule: Published, x: FloatArray) -> None:
         for number, (layer, mean) in enumerate(zip(self.layers, self.means, strict=True), start=1):
+            assert isinstance(layer, FloatLayer)
             seen = layer.see(x)
             habit: FloatArray | float = 0.0
             if isinstance(rule, Homeostatic):
@@ -174,6 +183,11 @@ class FloatLearner:
         if rule.mask:
             x = np.where(np.random.default_rng(int(abs(x).sum() * 1e6)).random(x.shape) < rule.mask, 0.0, x)
         for number, (layer, head) in enumerate(zip(self.layers, self.heads, strict=True), start=1):
+            if isinstance(layer, FloatPrototypes):
+                handed_on = np.maximum(layer.decide(x) - 0.5, 0.0)
+                layer.learn(x, rule.competition_rate, rule.conscience)
+                x = handed_on
+                continue
             seen = layer.see(x)
             z = layer.knowledge(seen)
             signal = self._signal(sigmoid(z))

@@ -8,11 +8,12 @@ from typing import Any
 from ..errors import NetworkError
 from .base import Rule
 from .batch import PublishedBatch
+from .competitive import Competitive
 from .guided import Guided
 from .homeostatic import Homeostatic
 from .published import Published
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Published, Homeostatic, Guided)}
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Published, Homeostatic, Competitive, Guided)}
 
 
 def rule_named(name: str, **parameters: Any) -> Rule:
@@ -31,4 +32,4 @@ def rule_named(name: str, **parameters: Any) -> Rule:
         raise NetworkError(f"rule {name}: parameters {', '.join(given)}; it has {known}") from None
 
 
-__all__ = ["RULES", "Guided", "Homeostatic", "Published", "PublishedBatch", "Rule", "rule_named"]
+__all__ = ["RULES", "Competitive", "Guided", "Homeostatic", "Published", "PublishedBatch", "Rule", "rule_named"]

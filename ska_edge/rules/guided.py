@@ -36,8 +36,9 @@ from ..fixed import FloatArray, Format, lattice_offset
 from ..layers import Convolution, Dense, Fields, Grid, Layer
 from ..operations import Kind, Role, Site, Tensor
 from .base import Rule, check_layers, check_names, choose
+from .competition import Competition
 from .masking import masked
-from .stage import OWN_DECISION, Stage
+from .stage import OWN_DECISION, Stage, hand_on, rectified
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class Guided(Rule):
     head_start: float = 8.0
     mask: float = 0.0
     rectified: bool = True
+    competition_rate: float = 0.05
+    conscience: float = 0.003
     heads: str = "learnt"
     unlabelled: str = "ignore"
 
@@ -90,9 +93,10 @@ class Guided(Rule):
         check_layers(self, network, (Dense, Fields, Convolution))
         check_names([self.heads], _HEADS, f"rule {self.name}: heads")
         check_names([self.unlabelled], _UNLABELLED, f"rule {self.name}: unlabelled")
-        if len(network.shape) < 3 or not isinstance(network.shape[-1], int):
+        if len(network.shape) < 3 or not isinstance(network.shape[-1], int) or network.layers[-2].competes:
             raise NetworkError(
-                f"rule {self.name}: shape {network}; needs inputs, at least one hidden layer, and a number of classes"
+                f"rule {self.name}: shape {network}; needs inputs, at least one hidden layer, the last of which does "
+                "not compete, and a number of classes"
             )
         if not 0 < self.head_rate < 16:
             raise NetworkError(f"rule {self.name}: head_rate {self.head_rate}; allowed is more than 0 and less than 16")
@@ -113,8 +117,9 @@ class Guided(Rule):
 
     def learnt_matrices(self, network: Network) -> tuple[str, ...]:
         """W1 .. and the heads H1 .. that are learnt; the class layer is the last head."""
-        hidden = range(1, len(network.layers))
-        return (*(f"W{i}" for i in hidden), *(f"H{i}" for i in hidden if self.learns_head(i, len(hidden))))
+        last = len(network.layers) - 1
+        guided = [i for i, layer in enumerate(network.layers[:-1], start=1) if not layer.competes]
+        return (*(f"W{i}" for i in guided), *(f"H{i}" for i in guided if self.learns_head(i, last)))
 
     def learns_head(self, layer: int, hidden_layers: int) -> bool:
         """Whether the head of this hidden layer is learnt (the class layer always is)."""
@@ -133,9 +138,14 @@ class Guided(Rule):
     def emit(self, build: Builder, network: Network, x: Tensor, exponents: Mapping[str, int]) -> None:
         """Layer by layer: decide, let the head judge, flow, learn the layer, learn the head."""
         below = (x, masked(build, x, self.mask))
+        competition = Competition(self.competition_rate, self.conscience)
         hidden = len(network.layers) - 1
         starts, heads = network.start_weights(), self.start_heads(network)
         for i in range(hidden):
+            kind = network.layers[i]
+            if kind.competes:
+                below = competition.layer(build, i + 1, kind, network.grids[i], starts[i], below)
+                continue
             above = Above(network.layers[i], network.grids[i], starts[i], heads[i], is_last=i == hidden - 1)
             below = self._layer(build, i + 1, below, above, exponents)
         choose(build, build.output("decision"))
@@ -200,17 +210,14 @@ class Guided(Rule):
 
     def _signal(self, build: Builder) -> Format:
         """What a layer hands on: D - 1/2 where it is positive, in all the profile's bits; or with its sign."""
-        bits = build.profile.decision.bits
-        if not self.rectified:
-            return Format(bits, build.profile.decision.exponent)
-        return Format(bits, -1 - bits, signed=False) if bits <= 8 else Format(bits, -bits)
+        signed = Format(build.profile.decision.bits, build.profile.decision.exponent)
+        return rectified(build) if self.rectified else signed
 
     def _hand_on(self, build: Builder, section: str, out: Tensor, own: Tensor) -> None:
-        half, layer = self._half(build), out.layer or 0
         if self.rectified:
-            positive = build.scratch(f"{own.name}.positive", own.shape, own.format, Kind.OTHER, layer)
-            own = build.select(section, positive, own, "lt", half, half, own)
-        build.scale(section, out, half, gain=-1, c=own)
+            hand_on(build, section, out, own)
+        else:
+            build.scale(section, out, self._half(build), gain=-1, c=own)
 
     def _head(self, build: Builder, layer: int, x: Tensor, above: Above, exponent: int | None) -> Stage:
         fixed, grid = exponent is None, Grid.of(x.size)

@@ -15,6 +15,20 @@ OWN_DECISION = Format(16, -15)
 """A layer keeps its own decisions in 15 bits, whatever it hands on."""
 
 
+def rectified(build: Builder) -> Format:
+    """Format of a rectified decision, max(D - 1/2, 0): all the profile's bits for 0 .. 1/2."""
+    bits = build.profile.decision.bits
+    return Format(bits, -1 - bits, signed=False) if bits <= 8 else Format(bits, -bits)
+
+
+def hand_on(build: Builder, section: str, out: Tensor, own: Tensor) -> None:
+    """Out = max(D - 1/2, 0): a layer hands on only what it decides for."""
+    half = build.constant("half", 0.5, OWN_DECISION, Kind.OTHER)
+    positive = build.scratch(f"{own.name}.positive", own.shape, own.format, Kind.OTHER, own.layer or 0)
+    build.select(section, positive, own, "lt", half, half, own)
+    build.scale(section, out, half, gain=-1, c=positive)
+
+
 @dataclass(frozen=True)
 class Stage:
     """Weights W, biases b and knowledge z of one layer; `index` says what it sees of the decisions below."""

@@ -1,0 +1,91 @@
+"""The competitive rule: layers whose neurons compete, without labels, and classes known by their mean decisions.
+
+The hidden layers learn from every sample, labelled or not (`competition`).  The class layer is a nearest-prototype
+readout: a labelled sample moves its class's prototype towards the last hidden layer's decisions.  No error is formed, so
+learning one class leaves the others as they are: nothing is forgotten but by drift of the features below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ..builder import KNOWLEDGE, Builder
+from ..errors import NetworkError
+from ..fixed import Format
+from ..layers import Fields
+from ..operations import Kind, Role, Tensor
+from .base import Rule, choose
+from .competition import Competition, Matching
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+START_STD = 0.1
+
+
+@dataclass(frozen=True)
+class Competitive(Rule):
+    """`rate`: the winner's; `conscience`: what a win costs; `class_rate`: of the prototype of a labelled class."""
+
+    name: ClassVar[str] = "competitive"
+    centred_inputs: ClassVar[bool] = True
+    rate: float = 0.05
+    forward_steps: int = 2
+    conscience: float = 0.003
+    class_rate: float = 0.05
+
+    def check(self, network: Network) -> None:
+        """Raise NetworkError for absurd parameters, or layers that the rule cannot teach."""
+        super().check(network)
+        for value, what in ((self.rate, "rate"), (self.class_rate, "class_rate")):
+            if not 0 < value < 0.5:
+                raise NetworkError(f"rule {self.name}: {what} {value}; allowed is more than 0, less than 0.5")
+        if not 0 <= self.conscience <= 0.05:
+            raise NetworkError(f"rule {self.name}: conscience {self.conscience}; allowed are 0 to 0.05")
+        hidden = network.layers[:-1]
+        competing = all(layer.competes for layer in hidden)
+        if not hidden or not competing or not isinstance(network.shape[-1], int):
+            raise NetworkError(
+                f"rule {self.name}: shape {network}; needs inputs, layers that compete (16x12k10), and a number of "
+                "classes"
+            )
+
+    def start_std(self, fan_in: int, layer: int) -> float:
+        """Of prototypes, in units of their inputs' range."""
+        return START_STD
+
+    def learnt_matrices(self, network: Network) -> tuple[str, ...]:
+        """None whose range must be found: prototypes stay within the range of their inputs."""
+        return ()
+
+    def emit(self, build: Builder, network: Network, x: Tensor, exponents: Mapping[str, int]) -> None:
+        """Layer by layer, then the classes."""
+        competition = Competition(self.rate, self.conscience)
+        below = (x, x)
+        starts = network.start_weights()
+        for i, layer in enumerate(network.layers[:-1]):
+            assert isinstance(layer, Fields)
+            below = competition.layer(build, i + 1, layer, network.grids[i], starts[i], below)
+        self._classes(build, network, below[0])
+        choose(build, build.output("decision"))
+        build.finish("learn")
+
+    def _classes(self, build: Builder, network: Network, x: Tensor) -> None:
+        number, count = len(network.layers) - 1, network.widths[-1]
+        made = Matching.declare(build, number, np.zeros((count, *x.shape)), x, prefix="class_")
+        z = build.scratch(f"class_z{number}", (count,), KNOWLEDGE, Kind.KNOWLEDGE, number)
+        decision = build.tensor("decision", (count,), build.profile.decision, Role.OUTPUT, Kind.DECISION, number)
+        for section in ("infer", "learn"):
+            made.forward(build, section, x)
+            build.sigmoid(section, decision, made.know(build, section, z))
+        label = build.tensor("label", (), Format(16, 0), Role.INPUT, Kind.LABEL)
+        each = build.constant("classes", list(range(count)), Format(16, 0), Kind.OTHER)
+        nothing = build.constant("zero", 0.0, Format(2, 0), Kind.OTHER)
+        factor = build.scratch(f"class_s{number}", (count,), made.factor(build, x), Kind.FACTOR, number)
+        rate = build.constant("class_rate", self.class_rate, factor.format, Kind.RATE)
+        build.select("learn", factor, label, "eq", each, rate, nothing)
+        made.move(build, factor, x)
