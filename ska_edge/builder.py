@@ -55,13 +55,13 @@ class Builder:
     `watched`: rules also write the sums that a monitor reads.
     """
 
-    def __init__(self, profile: Profile, watched: bool = False) -> None:
+    def __init__(self, profile: Profile, watched: bool = False, counter_bits: int = 16) -> None:
         self.profile = profile
         self.watched = watched
         self._tensors: dict[str, Tensor] = {}
         self._values: dict[str, IntArray] = {}
         self._sections: dict[str, list[Op]] = {}
-        self.t = self._add(Tensor("t", (), Format(16, 0, signed=False), Role.STATE, Kind.COUNTER), 0)
+        self.t = self._add(Tensor("t", (), Format(counter_bits, 0, signed=False), Role.STATE, Kind.COUNTER), 0)
         self._segment_width = 9 if profile.decision.exponent > -15 else 8  # 128 or 256 segments of the sigmoid
         knots = np.arange(KNOWLEDGE.lo, KNOWLEDGE.hi + 2, 1 << self._segment_width) * KNOWLEDGE.lsb
         self._sigmoid = self.constant("sigmoid", 1.0 / (1.0 + np.exp(-knots)), Format(16, -15), Kind.TABLE)
@@ -220,6 +220,15 @@ class Builder:
         out = self.scratch(f"{name}.rate", (), rate_format, Kind.RATE, layer)
         self.emit(section, Lut(out.name, norm.name, table.name, 0, width, layer=layer))
         return out
+
+    def annealed(self, section: str, rate: Tensor, log2_samples: int, floor: float) -> Tensor:
+        """The rate times what falls from 1 to `floor` over the first 2^log2_samples samples, linearly."""
+        layer = rate.layer or 0
+        table = self.constant("fall", [1.0, floor], Format(16, -14), Kind.TABLE)
+        share = self.scratch(f"{rate.name}.share", (), Format(16, -14), Kind.RATE, layer)
+        self.emit(section, Lut(share.name, self.t.name, table.name, 0, log2_samples, layer=layer))
+        out = self.scratch(f"{rate.name}.annealed", (), rate.format, Kind.RATE, layer)
+        return self.scale(section, out, rate, share)
 
     def flow(
         self,

@@ -46,7 +46,7 @@ def lower(
     """
     chosen = profile_named(profile)
     encoding = encoding or Encoding()
-    build = Builder(chosen, watched)
+    build = Builder(chosen, watched, network.rule.counter_bits)
     shape = network.rule.input_shape(network.grids[0].size)
     x = build.tensor("x", shape, input_format(chosen, encoding), Role.INPUT, Kind.SAMPLE)
     if isinstance(network.rule, PublishedBatch):

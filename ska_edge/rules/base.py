@@ -36,6 +36,11 @@ class Rule(ABC):
     rate: float
     forward_steps: int
 
+    @property
+    def counter_bits(self) -> int:
+        """Bits of the update counter t: 16 are all that the lattice needs."""
+        return 16
+
     def check(self, network: Network) -> None:
         """Raise NetworkError for absurd parameters, or layers that the rule cannot teach."""
         if not (math.isfinite(self.rate) and 0 < self.rate < MAX_RATE):

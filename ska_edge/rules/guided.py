@@ -82,6 +82,8 @@ class Guided(Rule):
     head_start: float = 8.0
     mask: float = 0.0
     rectified: bool = True
+    anneal: int = 0
+    anneal_floor: float = 0.05
     competition_rate: float = 0.05
     conscience: float = 0.003
     heads: str = "learnt"
@@ -173,7 +175,8 @@ class Guided(Rule):
         drive = build.scratch(f"drive{layer}", z.shape, KNOWLEDGE, Kind.DRIVE, layer)
         neurons = "hij"[: len(z.shape)]
         build.contract("learn", drive, head.weights, error, f"c{neurons},c->{neurons}")
-        rate = self._gate(build, layer, stage.rate(build, "learn", seen, self.rate), error)
+        rate = self._annealed(build, stage.rate(build, "learn", seen, self.rate))
+        rate = self._gate(build, layer, rate, error)
         factor = stage.factor(build, seen, exponents[f"s{layer}"])
         kept = build.scratch(f"D{layer}.kept", z.shape, OWN_DECISION, Kind.OTHER, layer)
         watch = Watch.before(build, "learn", z) if build.watched else None
@@ -202,11 +205,20 @@ class Guided(Rule):
         self._hand_on(build, "learn", handed_on, kept)
         if self.learns_head(layer, layer if above.is_last else layer + 1):
             head_rate = build.normalised_rate("learn", f"h{layer}", handed_on, self.head_rate, layer)
+            head_rate = self._annealed(build, head_rate)
             factor_format = build.factor_format(head.weights, handed_on, exponents[f"hs{layer}"])
             head_factor = build.scratch(f"hs{layer}", error.shape, factor_format, Kind.FACTOR, layer)
             build.scale("learn", head_factor, error, head_rate, gain=-1, dither_row=handed_on.size + 1)
             build.learn_dense("learn", head.weights, head.bias, head_factor, handed_on)
         return signal, handed_on
+
+    @property
+    def counter_bits(self) -> int:
+        """An annealed rate must not start again when 16 bits wrap."""
+        return 32 if self.anneal else 16
+
+    def _annealed(self, build: Builder, rate: Tensor) -> Tensor:
+        return build.annealed("learn", rate, self.anneal, self.anneal_floor) if self.anneal else rate
 
     def _signal(self, build: Builder) -> Format:
         """What a layer hands on: D - 1/2 where it is positive, in all the profile's bits; or with its sign."""
