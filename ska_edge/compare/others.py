@@ -1,0 +1,130 @@
+"""Everyone who is not ours, as contestants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ..baselines import Classifier, Setting, controls, novelty
+from ..baselines.chosen import BACKPROP, OTHER_RULES, RECIPES, Kind, recipe_of
+from ..baselines.descent import Recipe
+from .scenario import Contestant
+
+PATCH = {"mnist": 10, "digits": 4}
+"""Side of a local unit's patch: about an eighth, on the digits a quarter, of the image."""
+LOGISTIC_STRENGTH = {"mnist": 0.01, "digits": 1.0}
+"""scikit-learn's C of the raw input's logistic regression."""
+
+
+def backprops(scenario: str, dataset: str) -> list[Contestant]:
+    """Backprop in every form that has a recipe for the scenario, without and with masked inputs."""
+    return _descents(BACKPROP, scenario, dataset, "backprop")
+
+
+def other_rules(scenario: str, dataset: str) -> list[Contestant]:
+    """Direct feedback alignment and Forward-Forward."""
+    return _descents(OTHER_RULES, scenario, dataset, "other")
+
+
+def descent(kind: Kind, recipe: Recipe, family: str) -> Contestant:
+    """A kind of descent that follows a recipe."""
+
+    def make(setting: Setting) -> Classifier:
+        return kind.make(setting, recipe)
+
+    name = f"{kind.name}, masked" if recipe.masked else kind.name
+    sources = tuple(
+        each.__module__.partition(".")[2] for each in kind.maker.__mro__ if each.__module__.startswith("ska_edge.")
+    )
+    return Contestant(
+        name,
+        family,
+        kind.profile,
+        name if kind.profile == "float32" else f"{name}, {kind.profile}",
+        make=make,
+        parameters=repr(recipe),
+        sources=(*sources, "baselines.backprop", "start"),
+    )
+
+
+def readouts(dataset: str) -> list[Contestant]:
+    """Logistic regression on raw input, then on untrained features: no learnt hidden layer."""
+    units = {"mnist": 256, "digits": 16}[dataset]
+    strength = LOGISTIC_STRENGTH[dataset]
+    found = [_control("raw input + logistic", partial(_logistic, controls.RawInput, strength), f"C={strength}")]
+    dense = partial(_logistic, partial(controls.Untrained, units=units), 1.0)
+    local = partial(_logistic, partial(controls.Untrained, units=units, patch=PATCH[dataset]), 1.0)
+    found.append(_control("untrained dense + logistic", dense, f"{units} units"))
+    found.append(_control("untrained local + logistic", local, f"{units} units, patches of {PATCH[dataset]}"))
+    return found
+
+
+def _logistic(features: Callable[[Setting], Any], strength: float, setting: Setting) -> controls.Logistic:
+    return controls.Logistic(setting, features(setting), strength)
+
+
+def prototypes() -> list[Contestant]:
+    """Nearest class mean of raw input."""
+    return [_control("nearest class mean, raw input", controls.NearestMean, "")]
+
+
+def feature_controls(dataset: str) -> list[Contestant]:
+    """Features of as many units as ours that learn nothing, and principal components."""
+    units, side = {"mnist": 256, "digits": 64}[dataset], PATCH[dataset]
+    components = units // 4
+
+    def dense(setting: Setting) -> controls.Untrained:
+        return controls.Untrained(setting, units)
+
+    def local(setting: Setting) -> controls.Untrained:
+        return controls.Untrained(setting, units, side)
+
+    def principal(setting: Setting) -> controls.Principal:
+        return controls.Principal(setting, components)
+
+    return [
+        _control("raw input", controls.RawInput, ""),
+        _control("untrained, dense", dense, f"{units}"),
+        _control("untrained, local", local, f"{units}, {side}"),
+        _control(f"{components} principal components", principal, "", family="other"),
+    ]
+
+
+def detectors() -> list[Contestant]:
+    """What statistics offers for novelty."""
+
+    def residual(components: int) -> Contestant:
+        make = partial(novelty.PrincipalResidual, components=components)
+        name = f"residual of {components} principal components"
+        return _control(name, make, "", "baselines.novelty", family="other")
+
+    return [
+        _control("Mahalanobis", novelty.Mahalanobis, "", "baselines.novelty"),
+        _control("nearest neighbour", novelty.NearestNeighbours, "", "baselines.novelty"),
+        _control("diagonal Gaussian", novelty.Diagonal, "", "baselines.novelty"),
+        residual(2),
+        residual(10),
+    ]
+
+
+def _descents(kinds: tuple[Kind, ...], scenario: str, dataset: str, family: str) -> list[Contestant]:
+    group = "drift" if scenario.startswith("drift") else scenario
+    known = RECIPES[group, dataset]
+    return [
+        descent(kind, recipe_of(scenario, dataset, kind, masked), family)
+        for kind in kinds
+        for masked in (False, True)
+        if (kind.name, kind.profile) in known
+    ]
+
+
+def _control(
+    name: str,
+    make: Callable[[Setting], Any],
+    parameters: str,
+    source: str = "baselines.controls",
+    family: str = "control",
+) -> Contestant:
+    sources = (source, "baselines.__init__")
+    return Contestant(name, family, "float32", name, make=make, parameters=parameters, sources=sources)
