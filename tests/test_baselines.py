@@ -23,7 +23,7 @@ from ska_edge.rules import rule_named
 
 
 def _float64(shape: tuple[int, ...], hidden: str, sample: np.ndarray) -> Mlp:
-    mlp = Mlp.start(Network(shape, seed=3), hidden)
+    mlp = Mlp.start(shape, hidden, 3)
     units = np.zeros(sum(shape))
     units[: shape[0]] = sample
     biases = np.linspace(-0.2, 0.3, sum(shape[1:]))  # away from ReLU's kink
@@ -73,7 +73,7 @@ def test_gradient_is_that_of_finite_differences(shape: tuple[int, ...], hidden: 
 def test_compiled_and_plain_python_descend_alike(hidden: str) -> None:
     random = np.random.default_rng(0)
     rows = Rows(random.normal(size=(20, 6)).astype(np.float32), random.integers(0, 3, 20))
-    compiled, plain = (Mlp.start(Network((6, 5, 3)), hidden) for _ in range(2))
+    compiled, plain = (Mlp.start((6, 5, 3), hidden) for _ in range(2))
     compiled.learn(rows, np.arange(20), 0.1)
     for sample, label in zip(*rows, strict=True):
         plain.units[:6] = sample
@@ -82,20 +82,20 @@ def test_compiled_and_plain_python_descend_alike(hidden: str) -> None:
         _backward(*state, int(label), np.float32(0.1), plain.relu, plain.feedback)
     assert compiled.weights.dtype == np.float32
     np.testing.assert_allclose(compiled.weights, plain.weights, atol=1e-5)
-    assert not np.array_equal(compiled.weights, Mlp.start(Network((6, 5, 3)), hidden).weights)
+    assert not np.array_equal(compiled.weights, Mlp.start((6, 5, 3), hidden).weights)
 
 
 def test_backprop_learns_what_no_linear_model_can() -> None:
     corners = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]], np.float32)
     rows = Rows(corners, np.array([0, 1, 1, 0]))
-    mlp = Mlp.start(Network((2, 8, 2), seed=1), "sigmoid")
+    mlp = Mlp.start((2, 8, 2), "sigmoid", 1)
     mlp.learn(rows, np.tile(np.arange(4), 4000), 0.5)
     assert (mlp.decide(corners) == rows.labels).all()
 
 
 def test_backprop_refuses_what_it_does_not_know() -> None:
     with pytest.raises(NetworkError, match=r"tanh.*sigmoid, relu"):
-        Mlp.start(Network((4, 3, 2)), "tanh")
+        Mlp.start((4, 3, 2), "tanh")
     with pytest.raises(NetworkError, match=r"ReLU.*no recipe for ecg, few-shot"):
         recipe_of("few-shot", "ecg", KINDS[0])
     with pytest.raises(NetworkError, match=r"decay 'cosine'.*constant, linear"):

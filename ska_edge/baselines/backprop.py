@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from ..errors import NetworkError
 from ..fixed import IntArray
-from ..network import Network
+from ..start import NormalStream
 from . import FLOAT_BYTES, Cost, Float32Array, Rows, Setting
 from .descent import Descent, Recipe
 
@@ -48,20 +48,21 @@ class Mlp:
     feedback: _Array = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @classmethod
-    def start(cls, network: Network, hidden: str, gain: float = 1.0) -> Mlp:
-        """The network's shape and random stream; standard deviation 1 / sqrt(inputs), or sqrt(2 / inputs) before ReLU.
+    def start(cls, shape: tuple[int, ...], hidden: str, seed: int = 0, gain: float = 1.0) -> Mlp:
+        """The random stream our own networks start from, in the same order; biases are zero.
 
-        `gain` multiplies that of the hidden layers.
+        Standard deviation 1 / sqrt(inputs), or sqrt(2 / inputs) before ReLU; `gain` multiplies that of hidden layers.
         """
         if hidden not in UNITS:
             raise NetworkError(f"hidden units {hidden!r}: allowed are {', '.join(UNITS)}")
-        gains = [gain * (math.sqrt(2.0) if hidden == "relu" else 1.0)] * (len(network.shape) - 2) + [1.0]
-        starts = [gain * start for gain, start in zip(gains, network.start_weights(), strict=True)]
+        gains = [gain * (math.sqrt(2.0) if hidden == "relu" else 1.0)] * (len(shape) - 2) + [1.0]
+        stream, pairs = NormalStream(seed), zip(shape[:-1], shape[1:], strict=True)
+        starts = [stream.take(pair) * each / math.sqrt(pair[0]) for each, pair in zip(gains, pairs, strict=True)]
         return cls(
-            np.array(network.shape, np.int64),
-            np.concatenate([start.T.ravel() for start in starts]).astype(np.float32),
-            np.zeros(sum(network.shape[1:]), np.float32),
-            np.zeros(sum(network.shape), np.float32),
+            np.array(shape, np.int64),
+            np.concatenate([start.ravel() for start in starts]).astype(np.float32),
+            np.zeros(sum(shape[1:]), np.float32),
+            np.zeros(sum(shape), np.float32),
             hidden == "relu",
         )
 
@@ -100,7 +101,7 @@ class InPlace(Descent):
 
     def __init__(self, setting: Setting, recipe: Recipe) -> None:
         super().__init__(setting, recipe)
-        self.mlp = Mlp.start(self.network, recipe.hidden, recipe.gain)
+        self.mlp = Mlp.start(setting.shape, recipe.hidden, setting.seed, recipe.gain)
         self.cost = cost(setting.shape, recipe.hidden)
 
     def descend(self, rows: Rows, rates: Float32Array) -> None:

@@ -4,8 +4,8 @@ Chosen on rows for choices only (`compare.splits`): MNIST learns from 100 images
 the 4,000 images of the unlabelled stream; digits are judged by a fifth of the learning rows.  Kinds are tried at
 several rates, with a constant rate and one that falls to zero, with centred and plain inputs, and several gains of the
 start weights.  Found on MNIST: plain inputs beat centred ones by about a point, a falling rate a constant one by one
-to two points with masks (without, they are equal); dividing masked inputs by the share kept changes nothing (0.1
-points), so nothing is rescaled.
+to two points with masks (without, they are equal).  Inputs masked while learning are multiplied by the share kept when
+deciding: 0.892 against 0.890 (ReLU, three seeds).
 """
 
 from __future__ import annotations
@@ -70,26 +70,26 @@ _Recipes = dict[tuple[str, str], Recipe | tuple[Recipe, Recipe]]
 
 
 _MNIST: _Recipes = {
-    ("SGD backprop, ReLU", "float32"): Recipe("relu", 0.02, gain=0.7),
+    ("SGD backprop, ReLU", "float32"): Recipe("relu", 0.02),
     ("SGD backprop, sigmoid", "float32"): Recipe("sigmoid", 0.2, gain=4.0),
     ("minibatch backprop, ReLU", "float32"): Recipe("relu", 0.2, batch=20),
     ("momentum backprop, ReLU", "float32"): Recipe("relu", 0.05, batch=20, momentum=0.9),
     ("Adam backprop, ReLU", "float32"): Recipe("relu", 0.002, batch=20),
-    ("SGD backprop, ReLU", "int16"): Recipe("relu", 0.02, gain=0.7),
+    ("SGD backprop, ReLU", "int16"): Recipe("relu", 0.02),
     ("SGD backprop, sigmoid", "int16"): Recipe("sigmoid", 0.2, gain=4.0),
-    ("direct feedback alignment", "float32"): Recipe("sigmoid", 0.1, gain=4.0),
-    ("Forward-Forward", "float32"): Recipe("relu", 0.01, batch=20),
+    ("direct feedback alignment", "float32"): Recipe("sigmoid", 0.2, gain=4.0),
+    ("Forward-Forward", "float32"): Recipe("relu", 0.003, batch=20),
 }
 _DIGITS: _Recipes = {
     ("SGD backprop, ReLU", "float32"): Recipe("relu", 0.1, centred=True),
     ("SGD backprop, sigmoid", "float32"): Recipe("sigmoid", 0.2, centred=True),
-    ("minibatch backprop, ReLU", "float32"): Recipe("relu", 0.4, batch=16, centred=True),
+    ("minibatch backprop, ReLU", "float32"): Recipe("relu", 0.8, batch=16, centred=True),
     ("momentum backprop, ReLU", "float32"): Recipe("relu", 0.1, batch=16, momentum=0.9, centred=True),
     ("Adam backprop, ReLU", "float32"): Recipe("relu", 0.01, batch=16, centred=True),
     ("SGD backprop, ReLU", "int16"): Recipe("relu", 0.1, centred=True),
     ("SGD backprop, sigmoid", "int16"): Recipe("sigmoid", 0.2, centred=True),
-    ("direct feedback alignment", "float32"): Recipe("sigmoid", 0.2, centred=True),
-    ("Forward-Forward", "float32"): Recipe("relu", 0.03, batch=16),
+    ("direct feedback alignment", "float32"): Recipe("sigmoid", 0.8, centred=True),
+    ("Forward-Forward", "float32"): Recipe("relu", 0.02, batch=16),
 }
 
 

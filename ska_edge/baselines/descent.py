@@ -12,7 +12,6 @@ import numpy as np
 
 from ..errors import NetworkError
 from ..fixed import FloatArray, IntArray
-from ..network import Network
 from . import Classifier, Float32Array, Rows, Setting
 
 DECAYS = ("constant", "linear")
@@ -23,9 +22,9 @@ class Recipe:
     """Free choices of a descent.
 
     `hidden`: relu or sigmoid.  `decay`: of the rate, constant, or linear to zero over a stream of known length.
-    `masked`: share of the inputs set to zero at random while learning; nothing is rescaled when deciding.  `centred`:
-    whether each feature's mean is subtracted.  `batch`: samples a step.  `momentum`: of plain descent.  `gain`: of the
-    hidden layers' start weights over 1 / sqrt(inputs), or over sqrt(2 / inputs) for ReLU.
+    `masked`: share of the inputs set to zero at random while learning; when deciding, all are multiplied by the share
+    kept.  `centred`: whether each feature's mean is subtracted.  `batch`: samples a step.  `momentum`: of plain
+    descent.  `gain`: of the hidden layers' start weights over 1 / sqrt(inputs), or over sqrt(2 / inputs) for ReLU.
     """
 
     hidden: str
@@ -42,6 +41,21 @@ class Recipe:
             raise NetworkError(f"recipe: decay {self.decay!r}; allowed are {', '.join(DECAYS)}")
         if not 0 <= self.masked < 1 or self.rate <= 0 or self.batch < 1:
             raise NetworkError(f"recipe: {self}; masked in 0 .. 1, a positive rate, and batches of at least 1")
+
+    def in_words(self) -> str:
+        """Every field, briefly.
+
+        >>> Recipe("relu", 0.02, masked=0.3, batch=20).in_words()
+        'ReLU, rate 0.02 falling to 0, plain inputs, 30 % of them masked, batches of 20'
+        """
+        words = ["ReLU" if self.hidden == "relu" else self.hidden]
+        words.append(f"rate {self.rate:g}{' falling to 0' if self.decay == 'linear' else ''}")
+        words.append("centred inputs" if self.centred else "plain inputs")
+        words += [f"{self.masked:.0%} of them masked".replace("%", " %")] if self.masked else []
+        words += [f"batches of {self.batch}"] if self.batch > 1 else []
+        words += [f"momentum {self.momentum:g}"] if self.momentum else []
+        words += [f"start weights times {self.gain:g}"] if self.gain != 1 else []
+        return ", ".join(words)
 
     def rates(self, first: int, count: int, stream: int | None) -> Float32Array:
         """Rates of samples first to first + count - 1 of a stream.
@@ -60,7 +74,6 @@ class Descent(Classifier):
 
     def __init__(self, setting: Setting, recipe: Recipe) -> None:
         self.setting, self.recipe = setting, recipe
-        self.network = Network(setting.shape, seed=setting.seed)
         self.seen = 0
         self._random = np.random.default_rng(setting.seed)
 
@@ -77,8 +90,9 @@ class Descent(Classifier):
         self.descend(Rows(x, labels[known]), rates)
 
     def predict_many(self, samples: FloatArray) -> IntArray:
-        """Classes of rows, nothing masked."""
-        return self.decide(self.setting.encode(samples, centred=self.recipe.centred))
+        """Classes of rows: nothing is masked, but inputs are scaled to their mean while learning."""
+        x = self.setting.encode(samples, centred=self.recipe.centred)
+        return self.decide(x * np.float32(1 - self.recipe.masked))
 
     @abstractmethod
     def descend(self, rows: Rows, rates: Float32Array) -> None:

@@ -16,7 +16,8 @@ from ..fixed import IntArray
 from . import FLOAT_BYTES, Cost, Float32Array, Rows, Setting
 from .descent import Descent, Recipe
 
-THRESHOLD = np.float32(2.0)
+THRESHOLD = np.float32(8.0)
+"""Theta.  On rows for choices of MNIST 8 gives 0.837, 4 0.824, 2 0.790 and 16 0.799, at a rate of 0.003."""
 _FLOOR = np.float32(1e-4)
 _FIRST, _SECOND = np.float32(0.9), np.float32(0.999)
 

@@ -34,7 +34,7 @@ class Integers(Descent):
 
     def __init__(self, setting: Setting, recipe: Recipe) -> None:
         super().__init__(setting, recipe)
-        start = Mlp.start(self.network, recipe.hidden, recipe.gain)
+        start = Mlp.start(setting.shape, recipe.hidden, setting.seed, recipe.gain)
         self.relu = start.relu
         self.widths = start.widths
         self.weights = quantise(start.weights, WEIGHT).astype(np.int16)

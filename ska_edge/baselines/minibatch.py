@@ -25,7 +25,7 @@ class Minibatch(Descent):
     def __init__(self, setting: Setting, recipe: Recipe, optimiser: str = "sgd") -> None:
         super().__init__(setting, recipe)
         self.optimiser = optimiser
-        self.mlp = Mlp.start(self.network, recipe.hidden, recipe.gain)
+        self.mlp = Mlp.start(setting.shape, recipe.hidden, setting.seed, recipe.gain)
         self.layers = self.mlp.layers()
         self.first = [np.zeros_like(p) for pair in self.layers for p in pair]
         self.second = [np.zeros_like(p) for pair in self.layers for p in pair]

@@ -34,17 +34,17 @@ def descent(kind: Kind, recipe: Recipe, family: str) -> Contestant:
         return kind.make(setting, recipe)
 
     name = f"{kind.name}, masked" if recipe.masked else kind.name
-    sources = tuple(
-        each.__module__.partition(".")[2] for each in kind.maker.__mro__ if each.__module__.startswith("ska_edge.")
-    )
+    # a class's own module and those of the classes it comes from; `Mlp`, whose arrays all begin with, in backprop
+    modules = {each.__module__.partition(".")[2] for each in kind.maker.__mro__ if "ska_edge." in each.__module__}
+    sources = ("baselines.__init__", "baselines.backprop", "start", *sorted(modules - {"baselines"}))
     return Contestant(
         name,
         family,
         kind.profile,
         name if kind.profile == "float32" else f"{name}, {kind.profile}",
         make=make,
-        parameters=repr(recipe),
-        sources=(*sources, "baselines.backprop", "start"),
+        parameters=recipe.in_words(),
+        sources=sources,
     )
 
 
@@ -52,11 +52,17 @@ def readouts(dataset: str) -> list[Contestant]:
     """Logistic regression on raw input, then on untrained features: no learnt hidden layer."""
     units = {"mnist": 256, "digits": 16}[dataset]
     strength = LOGISTIC_STRENGTH[dataset]
-    found = [_control("raw input + logistic", partial(_logistic, controls.RawInput, strength), f"C={strength}")]
+    found = [
+        _control(
+            "raw input + logistic", partial(_logistic, controls.RawInput, strength), f"scikit-learn's C = {strength:g}"
+        )
+    ]
     dense = partial(_logistic, partial(controls.Untrained, units=units), 1.0)
     local = partial(_logistic, partial(controls.Untrained, units=units, patch=PATCH[dataset]), 1.0)
     found.append(_control("untrained dense + logistic", dense, f"{units} units"))
-    found.append(_control("untrained local + logistic", local, f"{units} units, patches of {PATCH[dataset]}"))
+    found.append(
+        _control("untrained local + logistic", local, f"{units} units, patches of {PATCH[dataset]} x {PATCH[dataset]}")
+    )
     return found
 
 
@@ -85,8 +91,8 @@ def feature_controls(dataset: str) -> list[Contestant]:
 
     return [
         _control("raw input", controls.RawInput, ""),
-        _control("untrained, dense", dense, f"{units}"),
-        _control("untrained, local", local, f"{units}, {side}"),
+        _control("untrained, dense", dense, f"{units} units"),
+        _control("untrained, local", local, f"{units} units, patches of {side} x {side}"),
         _control(f"{components} principal components", principal, "", family="other"),
     ]
 
@@ -99,9 +105,10 @@ def detectors() -> list[Contestant]:
         name = f"residual of {components} principal components"
         return _control(name, make, "", "baselines.novelty", family="other")
 
+    ridge = f"a ridge of {novelty.RIDGE:g} times the mean variance"
     return [
-        _control("Mahalanobis", novelty.Mahalanobis, "", "baselines.novelty"),
-        _control("nearest neighbour", novelty.NearestNeighbours, "", "baselines.novelty"),
+        _control("Mahalanobis", novelty.Mahalanobis, ridge, "baselines.novelty"),
+        _control("nearest neighbour", novelty.NearestNeighbours, "one neighbour", "baselines.novelty"),
         _control("diagonal Gaussian", novelty.Diagonal, "", "baselines.novelty"),
         residual(2),
         residual(10),

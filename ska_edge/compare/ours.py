@@ -124,15 +124,14 @@ def hidden_decisions(learner: Learner, samples: FloatArray) -> list[FloatArray]:
 
 
 def _decisions(program: Program) -> list[tuple[int, str]]:
-    """(position in `infer`, name) of each hidden decision: of a layer's, not of a head's or of the classes'."""
-    written = [
-        (position, name)
-        for position, op in enumerate(program.sections["infer"])
-        for name in op.outputs().values()
-        if program.by_name[name].kind is Kind.DECISION and not name.startswith("head_")
-    ]
-    hidden = [(position, name) for position, name in written if name != "decision"]
-    return hidden if program.by_name["decision"].layer in {program.by_name[n].layer for _, n in hidden} else written
+    """(position in `infer`, name) of each hidden layer's D; the last layer of a rule without classes is `decision`."""
+    written = {}
+    for position, op in enumerate(program.sections["infer"]):
+        for name in op.outputs().values():
+            layer = program.by_name[name].layer
+            if name == f"D{layer}" or (name == "decision" and layer not in written):
+                written[layer] = (position, name)
+    return list(written.values())
 
 
 def _learner(
@@ -192,5 +191,5 @@ def _contestant(
     name: str, rule: str, profile: str, make: Callable[[Setting], Any], parameters: dict[str, Any]
 ) -> Contestant:
     family = "published" if rule == "published" else "ours"
-    words = f"{rule} {sorted(parameters.items())}"
+    words = ", ".join(f"{key} {value}" for key, value in sorted(parameters.items())) or "the rule's defaults"
     return Contestant(name, family, profile, f"{name}, {profile}", make=make, parameters=words, sources=SOURCES)
