@@ -50,20 +50,15 @@ def descent(kind: Kind, recipe: Recipe, family: str) -> Contestant:
 
 def readouts(dataset: str) -> list[Contestant]:
     """Logistic regression on raw input, then on untrained features: no learnt hidden layer."""
-    units = {"mnist": 256, "digits": 16}[dataset]
-    strength = LOGISTIC_STRENGTH[dataset]
-    found = [
-        _control(
-            "raw input + logistic", partial(_logistic, controls.RawInput, strength), f"scikit-learn's C = {strength:g}"
-        )
-    ]
+    units, side, strength = {"mnist": 256, "digits": 16}[dataset], PATCH[dataset], LOGISTIC_STRENGTH[dataset]
+    raw = partial(_logistic, controls.RawInput, strength)
     dense = partial(_logistic, partial(controls.Untrained, units=units), 1.0)
-    local = partial(_logistic, partial(controls.Untrained, units=units, patch=PATCH[dataset]), 1.0)
-    found.append(_control("untrained dense + logistic", dense, f"{units} units"))
-    found.append(
-        _control("untrained local + logistic", local, f"{units} units, patches of {PATCH[dataset]} x {PATCH[dataset]}")
-    )
-    return found
+    local = partial(_logistic, partial(controls.Untrained, units=units, patch=side), 1.0)
+    return [
+        _control("raw input + logistic", raw, f"scikit-learn's C = {strength:g}"),
+        _control("untrained dense + logistic", dense, f"{units} units"),
+        _control("untrained local + logistic", local, f"{units} units, patches of {side} x {side}"),
+    ]
 
 
 def _logistic(features: Callable[[Setting], Any], strength: float, setting: Setting) -> controls.Logistic:
