@@ -117,4 +117,14 @@ RECIPES: dict[tuple[str, str], _Recipes] = {
         ("SGD backprop, sigmoid", "float32"): Recipe("sigmoid", 0.2, "constant", centred=True),
     },
 }
-"""(Scenario, data set) -> (name, numbers) -> recipe, or one without and one with masked inputs."""
+"""(Scenario, data set) -> (name, numbers) -> recipe, or one without and one with masked inputs.
+
+The demo's, `all-labels`, at a constant rate; mean accuracy on validation rows, 20 passes over digits, ten seeds:
+
+rate      0.001  0.002  0.005  0.01   0.02   0.05   0.1    0.2    0.5    1
+sigmoid   0.7285 0.8344 0.9184 0.9444 0.9590 0.9681 0.9712 0.9733 0.9705 0.9670
+ReLU      0.9104 0.9396 0.9573 0.9646 0.9698 0.9708 0.9715 0.9649 0.5073 0.1003
+
+Class-incremental digits: the rate that forgets least (ReLU 0.005: 0.45; 0.001 0.20, 0.002 0.31, 0.01 0.36, 0.02 0.28,
+0.05 0.23).  At the rate that learns shuffled digits best, 0.1, it ends at 0.21.
+"""

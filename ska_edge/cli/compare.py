@@ -12,7 +12,13 @@ from .common import CHECK_FAILED, emit, json_option, quiet_option
 
 
 @click.command()
-@click.option("--dataset", default="digits", show_default=True, help="digits, mnist, ecg or all.")
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    default=("digits",),
+    help="digits, mnist, ecg or all; repeatable.  [default: digits]",
+)
 @click.option(
     "--scenario",
     "scenarios",
@@ -40,7 +46,7 @@ from .common import CHECK_FAILED, emit, json_option, quiet_option
 @quiet_option
 @json_option
 def compare(
-    dataset: str,
+    datasets: tuple[str, ...],
     scenarios: tuple[str, ...],
     seeds: int | None,
     passes: int | None,
@@ -60,16 +66,17 @@ def compare(
     from ..report.benchmark import files, print_finding
     from ..report.files import claim, write_files
 
-    if dataset not in (*DATASETS, "all"):
-        raise DataError(f"data set {dataset!r}: allowed are {', '.join(DATASETS)}, all")
+    for name in datasets:
+        if name not in (*DATASETS, "all"):
+            raise DataError(f"data set {name!r}: allowed are {', '.join(DATASETS)}, all")
     page = Path(out) if out.endswith(".md") else Path(out) / "benchmark.md"
     claim(page.parent)
     claim(Path(runs))
-    chosen = DATASETS if dataset == "all" else (dataset,)
+    chosen = tuple(name for name in DATASETS if name in datasets or "all" in datasets)
     benchmark = run_benchmark(
         Choice(chosen, scenarios, only, seeds, passes, final), Path(runs), progress=not (quiet or as_json)
     )
-    command = shlex.join(["ska-edge", *_arguments(dataset, scenarios, seeds, passes, only, final, out)])
+    command = shlex.join(["ska-edge", *_arguments(datasets, scenarios, seeds, passes, only, final, out)])
     written = write_files(page.parent, files(benchmark, page, command))
 
     def human(benchmark: Benchmark = benchmark) -> None:
@@ -84,7 +91,7 @@ def compare(
 
 
 def _arguments(
-    dataset: str,
+    datasets: tuple[str, ...],
     scenarios: tuple[str, ...],
     seeds: int | None,
     passes: int | None,
@@ -93,7 +100,9 @@ def _arguments(
     out: str,
 ) -> list[str]:
     """The command line that gives this page again, defaults left out."""
-    found = ["compare", "--dataset", dataset]
+    found = ["compare"]
+    for name in datasets:
+        found += ["--dataset", name]
     for scenario in scenarios:
         found += ["--scenario", scenario]
     found += [] if seeds is None else ["--seeds", str(seeds)]
