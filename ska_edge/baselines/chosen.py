@@ -62,11 +62,10 @@ def recipe_of(scenario: str, dataset: str, kind: Kind, masked: bool = False) -> 
         found = RECIPES[group, dataset][kind.name, kind.profile]
     except KeyError:
         raise NetworkError(f"{kind.name}, {kind.profile}: no recipe for {dataset}, {scenario}; see choose.py") from None
-    pair = found if isinstance(found, tuple) else (found, replace(found, masked=MASKED))
-    return pair[masked]
+    return replace(found, masked=MASKED) if masked else found
 
 
-_Recipes = dict[tuple[str, str], Recipe | tuple[Recipe, Recipe]]
+_Recipes = dict[tuple[str, str], Recipe]
 
 
 _MNIST: _Recipes = {
@@ -95,8 +94,7 @@ _DIGITS: _Recipes = {
 
 def _constant(recipes: _Recipes, *names: tuple[str, str]) -> _Recipes:
     """The same at a constant rate, for streams whose end nobody knows."""
-    picked = {name: recipes[name] for name in names}
-    return {name: replace(each, decay="constant") for name, each in picked.items() if isinstance(each, Recipe)}
+    return {name: replace(recipes[name], decay="constant") for name in names}
 
 
 _IN_PLACE = [(kind.name, kind.profile) for kind in (KINDS[0], KINDS[1], KINDS[4], KINDS[5])]
@@ -117,7 +115,7 @@ RECIPES: dict[tuple[str, str], _Recipes] = {
         ("SGD backprop, sigmoid", "float32"): Recipe("sigmoid", 0.2, "constant", centred=True),
     },
 }
-"""(Scenario, data set) -> (name, numbers) -> recipe, or one without and one with masked inputs.
+"""(Scenario, data set) -> (name, numbers) -> recipe; masked inputs change nothing else.
 
 The demo's, `all-labels`, at a constant rate; mean accuracy on validation rows, 20 passes over digits, ten seeds:
 

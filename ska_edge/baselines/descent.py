@@ -101,3 +101,25 @@ class Descent(Classifier):
     @abstractmethod
     def decide(self, samples: Float32Array) -> IntArray:
         """Classes of encoded rows."""
+
+
+class Batched(Descent):
+    """Descends whole batches; they span calls, and the rate is that of a batch's last sample."""
+
+    def __init__(self, setting: Setting, recipe: Recipe) -> None:
+        super().__init__(setting, recipe)
+        self._waiting: list[tuple[Float32Array, int, float]] = []
+
+    def descend(self, rows: Rows, rates: Float32Array) -> None:
+        """Whole batches; what is left over waits."""
+        self._waiting += zip(rows.samples, rows.labels.tolist(), rates.tolist(), strict=True)
+        size = self.recipe.batch
+        whole = len(self._waiting) // size * size
+        for first in range(0, whole, size):
+            samples, labels, each = zip(*self._waiting[first : first + size], strict=True)
+            self.step(np.stack(samples), np.array(labels), each[-1])
+        del self._waiting[:whole]
+
+    @abstractmethod
+    def step(self, samples: Float32Array, labels: IntArray, rate: float) -> None:
+        """One step for one batch."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..fixed import IntArray
-from . import FLOAT_BYTES, Cost, Float32Array, Rows, Setting
-from .descent import Descent, Recipe
+from . import FLOAT_BYTES, Cost, Float32Array, Setting
+from .descent import Batched, Recipe
 
 THRESHOLD = np.float32(8.0)
 """Theta.  On rows for choices of MNIST 8 gives 0.837, 4 0.824, 2 0.790 and 16 0.799, at a rate of 0.003."""
@@ -47,7 +47,7 @@ class _Layer:
         return units
 
 
-class ForwardForward(Descent):
+class ForwardForward(Batched):
     """A stack of layers that each learn alone; a wrong label is drawn at random for every sample."""
 
     def __init__(self, setting: Setting, recipe: Recipe) -> None:
@@ -57,7 +57,6 @@ class ForwardForward(Descent):
         inputs = [setting.shape[0] + self.classes, *widths[:-1]]
         self.layers = [_Layer(random, fan_in, width) for fan_in, width in zip(inputs, widths, strict=True)]
         self.steps = 0
-        self._waiting: list[tuple[Float32Array, int, float]] = []
         self._labels = np.random.default_rng([setting.seed, 3])
         elements = sum(layer.weights.size for layer in self.layers)
         products = sum(layer.weights[:-1].size for layer in self.layers)
@@ -65,15 +64,6 @@ class ForwardForward(Descent):
         steps = 6 * elements / recipe.batch
         state = FLOAT_BYTES * (3 * elements + sum(widths))
         self.cost = Cost(FLOAT_BYTES * elements, state, round(4 * products + steps))
-
-    def descend(self, rows: Rows, rates: Float32Array) -> None:
-        """Whole batches; the rate is that of a batch's last sample."""
-        self._waiting += zip(rows.samples, rows.labels.tolist(), rates.tolist(), strict=True)
-        size = self.recipe.batch
-        while len(self._waiting) >= size:
-            batch, self._waiting = self._waiting[:size], self._waiting[size:]
-            samples, labels, each = zip(*batch, strict=True)
-            self.step(np.stack(samples), np.array(labels), each[-1])
 
     def step(self, samples: Float32Array, labels: IntArray, rate: float) -> None:
         """One step of every layer."""

@@ -1,8 +1,7 @@
 """Backprop over batches, float32: plain, with momentum, or Adam (Kingma and Ba, arXiv 1412.6980).
 
 On a device the gradient of a batch is summed one sample at a time, so it takes one float32 a weight, momentum one more,
-Adam two more.  Here NumPy takes the whole batch at once, which gives the same sums.  Batches span calls: what is left
-over waits for the next samples.
+Adam two more.  Here NumPy takes the whole batch at once, which gives the same sums.
 """
 
 from __future__ import annotations
@@ -10,16 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from ..fixed import IntArray
-from . import FLOAT_BYTES, Cost, Float32Array, Rows, Setting
+from . import FLOAT_BYTES, Cost, Float32Array, Setting
 from .backprop import Mlp, cost
-from .descent import Descent, Recipe
+from .descent import Batched, Recipe
 
 OPTIMISERS = ("sgd", "momentum", "adam")
 _MOMENTS = {"sgd": 0, "momentum": 1, "adam": 2}
 _ADAM_FIRST, _ADAM_SECOND, _ADAM_FLOOR = 0.9, 0.999, 1e-8  # the paper's
 
 
-class Minibatch(Descent):
+class Minibatch(Batched):
     """Mean gradient of a batch, then one step."""
 
     def __init__(self, setting: Setting, recipe: Recipe, optimiser: str = "sgd") -> None:
@@ -30,21 +29,11 @@ class Minibatch(Descent):
         self.first = [np.zeros_like(p) for pair in self.layers for p in pair]
         self.second = [np.zeros_like(p) for pair in self.layers for p in pair]
         self.steps = 0
-        self._waiting: list[tuple[Float32Array, int, float]] = []
         plain = cost(setting.shape, recipe.hidden)
         elements = plain.weight_bytes // FLOAT_BYTES
         buffers = 1 + _MOMENTS[optimiser]
         per_step = {"sgd": 1, "momentum": 2, "adam": 6}[optimiser] * elements / recipe.batch
         self.cost = plain + Cost(0, buffers * FLOAT_BYTES * elements, round(per_step))
-
-    def descend(self, rows: Rows, rates: Float32Array) -> None:
-        """Whole batches; the rate is that of a batch's last sample."""
-        self._waiting += zip(rows.samples, rows.labels.tolist(), rates.tolist(), strict=True)
-        size = self.recipe.batch
-        while len(self._waiting) >= size:
-            batch, self._waiting = self._waiting[:size], self._waiting[size:]
-            samples, labels, each = zip(*batch, strict=True)
-            self.step(np.stack(samples), np.array(labels), each[-1])
 
     def decide(self, samples: Float32Array) -> IntArray:
         """Classes of rows."""

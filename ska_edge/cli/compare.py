@@ -61,7 +61,7 @@ def compare(
 
     A run that was cut short is taken up again by the same command.  Exit code 1 where a goal is missed with --final.
     """
-    from ..compare.benchmark import DATASETS, Benchmark, Choice, run_benchmark
+    from ..compare.benchmark import DATASETS, Choice, run_benchmark
     from ..errors import DataError
     from ..report.benchmark import files, print_finding
     from ..report.files import claim, write_files
@@ -79,7 +79,7 @@ def compare(
     command = shlex.join(["ska-edge", *_arguments(datasets, scenarios, seeds, passes, only, final, out)])
     written = write_files(page.parent, files(benchmark, page, command))
 
-    def human(benchmark: Benchmark = benchmark) -> None:
+    def human() -> None:
         for finding in benchmark.findings:
             print_finding(finding)
         print(f"Page: {page}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +115,8 @@ def contestants_of(scenario: Scenario, only: Sequence[str]) -> list[Contestant]:
     return [c for c in everyone if any(word in f"{c.name} {c.profile}" or word == c.family for word in only)]
 
 
-def run_benchmark(
-    choice: Choice,
-    runs: Path | None = None,
-    progress: bool = False,
-    done: Callable[[Benchmark], None] = lambda benchmark: None,
-) -> Benchmark:
-    """Run what is missing in `runs`, scenario by scenario; `done` is told after each.
+def run_benchmark(choice: Choice, runs: Path | None = None, progress: bool = False) -> Benchmark:
+    """Run what is missing in `runs`, scenario by scenario.
 
     Raises DataError where nobody or nothing is chosen, FileError where a run cannot be kept.
     """
@@ -134,14 +129,13 @@ def run_benchmark(
         for scenario, contestants in plans
         for contestant in contestants
     )
-    benchmark = Benchmark(())
+    findings = []
     with _one_thread(), bar("comparing", total, progress) as advance:
         for scenario, contestants in plans:
             seeds = choice.seeds or scenario.default_seeds
             found = compete(scenario, contestants, seeds, Store(runs), advance)
-            benchmark = replace(benchmark, findings=(*benchmark.findings, Finding(scenario, found)))
-            done(benchmark)
-    return benchmark
+            findings.append(Finding(scenario, found))
+    return Benchmark(tuple(findings))
 
 
 def _one_thread() -> Any:
