@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..compare.benchmark import Benchmark, Finding
 
 _TABLE_WIDTH = 120
+_STRETCH = 2.5  # of the axis, beyond the third quarter of the methods
 _INTRODUCTION = """\
 # Benchmark
 
@@ -119,22 +120,32 @@ def print_finding(finding: Finding, console: Console | None = None) -> None:
 
 
 def ranking(finding: Finding) -> Picture:
-    """The first metric by method, best on top: every seed a faint dot, mean and 95 % interval over it."""
+    """The first metric by method, best on top: every seed a faint dot, mean and 95 % interval over it.
+
+    Methods far below the others are arrows at the edge, lest they squeeze the rest.
+    """
     comparison = finding.comparison
     results = _ranked(comparison)
     rows = [comparison.row(result) for result in results]
     unit = 1.0 if comparison.metrics[0] == "AUC" else 100.0
     rival = finding.scenario.rival(comparison)
+    means = [unit * row.mean for row in rows]
+    lowest = min(unit * score for result in results for score in result.scores())
+    left = max(lowest, means[0] - _STRETCH * (means[0] - means[3 * len(means) // 4]))
 
     def draw(figure: Any) -> None:
         axis = figure.subplots()
         for place, (result, row) in enumerate(zip(results, rows, strict=True)):
             colour = FAMILY_COLOURS[row.family]
-            values = [unit * score for score in result.scores()]
+            values = [unit * score for score in result.scores() if unit * score >= left]
             axis.scatter(values, [place + 0.24] * len(values), s=12, color=colour, alpha=0.35, lw=0)
-            mean, half = unit * row.mean, unit * (row.ci95 or 0.0)
-            axis.plot([mean - half, mean + half], [place, place], color=colour, lw=2.2, solid_capstyle="butt")
-            axis.scatter([mean], [place], s=60 if row.family == "ours" else 40, color=colour, zorder=3)
+            mean, half = means[place], unit * (row.ci95 or 0.0)
+            size = 60 if row.family == "ours" else 40
+            if mean < left:
+                axis.scatter([left], [place], s=size, color=colour, marker="<", zorder=3)
+            else:
+                axis.plot([max(left, mean - half), mean + half], [place, place], color=colour, lw=2.2)
+                axis.scatter([mean], [place], s=size, color=colour, zorder=3)
             words = shown(row.metric, row.mean, row.ci95)
             axis.text(1.02, place, words, transform=axis.get_yaxis_transform(), color=colour, va="center")
         if rival is not None:
