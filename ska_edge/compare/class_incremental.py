@@ -3,8 +3,8 @@
 Data: digits, 64-16-10, classes in the order 0 to 9, two at a time and one at a time; the seed shuffles the rows of a
 task, and draws the split and the start weights.  Nobody is told where a task ends.  Metrics: accuracy over all classes
 at the end, and forgetting: how far the accuracy on a task's classes falls from just after it was learnt to the end, the
-mean over all tasks but the last.  Rows of all classes calibrate, as a designer would have them.  The logistic regression
-keeps every sample and starts anew after each task: what could be had, by no stream.
+mean over all tasks but the last.  Rows of all classes calibrate, as a designer would have them.  The logistic
+regression keeps every sample and starts anew after each task: what could be had, by no stream.
 """
 
 from __future__ import annotations
