@@ -92,13 +92,6 @@ _DIGITS: _Recipes = {
 }
 
 
-def _constant(recipes: _Recipes, *names: tuple[str, str]) -> _Recipes:
-    """The same at a constant rate, for streams whose end nobody knows."""
-    return {name: replace(recipes[name], decay="constant") for name in names}
-
-
-_IN_PLACE = [(kind.name, kind.profile) for kind in (KINDS[0], KINDS[1], KINDS[4], KINDS[5])]
-
 RECIPES: dict[tuple[str, str], _Recipes] = {
     ("few-shot", "mnist"): _MNIST,
     ("few-shot", "digits"): _DIGITS,
@@ -108,8 +101,18 @@ RECIPES: dict[tuple[str, str], _Recipes] = {
         ("Adam backprop, ReLU", "float32"): Recipe("relu", 0.01, "constant", centred=True, batch=16),
         ("SGD backprop, ReLU", "int16"): Recipe("relu", 0.005, "constant", centred=True),
     },
-    ("drift", "digits"): _constant(_DIGITS, *_IN_PLACE),
-    ("drift", "mnist"): _constant(_MNIST, *_IN_PLACE),
+    ("drift", "digits"): {
+        ("SGD backprop, ReLU", "float32"): Recipe("relu", 0.05, "constant", centred=True),
+        ("SGD backprop, sigmoid", "float32"): Recipe("sigmoid", 0.1, "constant", centred=True),
+        ("Adam backprop, ReLU", "float32"): Recipe("relu", 0.01, "constant", centred=True, batch=16),
+        ("SGD backprop, ReLU", "int16"): Recipe("relu", 0.05, "constant", centred=True),
+    },
+    ("drift", "mnist"): {
+        ("SGD backprop, ReLU", "float32"): Recipe("relu", 0.01, "constant"),
+        ("SGD backprop, sigmoid", "float32"): Recipe("sigmoid", 0.1, "constant", gain=4.0),
+        ("Adam backprop, ReLU", "float32"): Recipe("relu", 0.001, "constant", batch=20),
+        ("SGD backprop, ReLU", "int16"): Recipe("relu", 0.01, "constant"),
+    },
     ("all-labels", "digits"): {
         ("SGD backprop, ReLU", "float32"): Recipe("relu", 0.1, "constant", centred=True),
         ("SGD backprop, sigmoid", "float32"): Recipe("sigmoid", 0.2, "constant", centred=True),
@@ -122,6 +125,9 @@ The demo's, `all-labels`, at a constant rate; mean accuracy on validation rows, 
 rate      0.001  0.002  0.005  0.01   0.02   0.05   0.1    0.2    0.5    1
 sigmoid   0.7285 0.8344 0.9184 0.9444 0.9590 0.9681 0.9712 0.9733 0.9705 0.9670
 ReLU      0.9104 0.9396 0.9573 0.9646 0.9698 0.9708 0.9715 0.9649 0.5073 0.1003
+
+Drift on digits: the rate with the best accuracy after the shift (ReLU 0.05: 0.946; 0.025 0.939, 0.1 0.922, 0.2 0.524).
+On MNIST not tried: half of what few-shot takes, since a constant rate wants less there.
 
 Class-incremental digits: the rate that forgets least (ReLU 0.005: 0.45; 0.001 0.20, 0.002 0.31, 0.01 0.36, 0.02 0.28,
 0.05 0.23).  At the rate that learns shuffled digits best, 0.1, it ends at 0.21.

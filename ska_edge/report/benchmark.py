@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..compare.benchmark import Benchmark, Finding
 
 _TABLE_WIDTH = 120
-_STRETCH = 2.5  # of the axis, beyond the third quarter of the methods
+_STRETCH = 6.0  # of the axis, beyond the third quarter of the methods
 _INTRODUCTION = """\
 # Benchmark
 
@@ -137,13 +137,13 @@ def ranking(finding: Finding) -> Picture:
         axis = figure.subplots()
         for place, (result, row) in enumerate(zip(results, rows, strict=True)):
             colour = FAMILY_COLOURS[row.family]
-            values = [unit * score for score in result.scores() if unit * score >= left]
-            axis.scatter(values, [place + 0.24] * len(values), s=12, color=colour, alpha=0.35, lw=0)
             mean, half = means[place], unit * (row.ci95 or 0.0)
             size = 60 if row.family == "ours" else 40
             if mean < left:
                 axis.scatter([left], [place], s=size, color=colour, marker="<", zorder=3)
             else:
+                values = [max(left, unit * score) for score in result.scores()]
+                axis.scatter(values, [place + 0.24] * len(values), s=12, color=colour, alpha=0.35, lw=0)
                 axis.plot([max(left, mean - half), mean + half], [place, place], color=colour, lw=2.2)
                 axis.scatter([mean], [place], s=size, color=colour, zorder=3)
             words = shown(row.metric, row.mean, row.ci95)
