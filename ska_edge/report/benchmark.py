@@ -59,9 +59,9 @@ def markdown(benchmark: Benchmark, page: PurePath, command: str, alts: dict[str,
     parts = [_INTRODUCTION.format(command=command, judged=_FINAL if final else _CHOICE)]
     for finding in benchmark.findings:
         name = _picture_name(page, finding)
-        title, _, definition = finding.scenario.definition.partition(":")
+        _, _, definition = finding.scenario.definition.partition(":")
         parts += [
-            f"## {title}, {finding.scenario.dataset}\n",
+            f"## {finding.scenario.name.capitalize()}, {finding.scenario.dataset}\n",
             _paragraphs(definition),
             f"Here: {finding.scenario.passes} pass{'es' if finding.scenario.passes > 1 else ''}.\n",
             f"![{alts[name]}]({name})\n",
