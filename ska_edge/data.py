@@ -65,15 +65,20 @@ def load_dataset(name: str) -> Dataset:
         bunch = load_digits()
         return Dataset(name, bunch.data, bunch.target.astype(np.int64), 0.0, 16.0, tuple("0123456789"))
     if name == "mnist":
-        with np.load(_published("mnist_train_100_per_class.npz")) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
-        flat = images.reshape(len(images), -1).astype(np.float64)
-        return Dataset(name, flat, labels.astype(np.int64), 0.0, 255.0, tuple("0123456789"))
+        return load_mnist("train_100_per_class")
     if name == "ecg":
         table = np.loadtxt(_published("ecg5000_train.csv"), delimiter=",")
         low, high = float(table[:, 1:].min()), float(table[:, 1:].max())
         return Dataset(name, table[:, 1:], (table[:, 0] != 1).astype(np.int64), low, high, ("normal", "not normal"))
     raise DataError(f"data set {name!r}: allowed are {', '.join(DATASETS)}")
+
+
+def load_mnist(part: str) -> Dataset:
+    """`train_100_per_class`; `t10k_stream`, 4,000 images to learn unlabelled; or `t10k_test`, for final figures."""
+    with np.load(_published(f"mnist_{part}.npz")) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    return Dataset("mnist", flat, labels.astype(np.int64), 0.0, 255.0, tuple("0123456789"))
 
 
 def _published(name: str) -> Path:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .compare import Bar, Comparison, Row, Trial, compare, seeds_of, standard_methods
+from .compare import Comparison, Row, seeds_of
+from .compare.all_labels import Bar, Trial, bars, compare, standard_methods
 from .data import load_dataset
 from .fixed import FloatArray, IntArray, dequantise
 from .learner import Learner
@@ -78,7 +79,7 @@ class DemoResult:
     @property
     def bars(self) -> list[Bar]:
         """Our promises against the best backprop."""
-        return self.comparison.bars()
+        return bars(self.comparison)
 
     @property
     def accuracy(self) -> float:

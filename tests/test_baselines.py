@@ -9,7 +9,11 @@ import pytest
 
 from ska_edge.baselines import Cost, Rows, backprop, controls, pass_orders
 from ska_edge.baselines.backprop import Mlp, _backward, _forward
-from ska_edge.compare import Difference, Result, difference, half_width, macs, program_cost, standard_methods
+from ska_edge.baselines.chosen import KINDS, recipe_of
+from ska_edge.baselines.descent import Recipe
+from ska_edge.compare import Difference, Result, difference, half_width
+from ska_edge.compare.all_labels import standard_methods
+from ska_edge.compare.cost import macs, program_cost
 from ska_edge.data import load_dataset
 from ska_edge.errors import NetworkError, ProgramError
 from ska_edge.learner import Learner
@@ -19,18 +23,21 @@ from ska_edge.rules import rule_named
 
 
 def _float64(shape: tuple[int, ...], hidden: str, sample: np.ndarray) -> Mlp:
-    mlp = Mlp.start(Network(shape, seed=3), hidden)
+    mlp = Mlp.start(shape, hidden, 3)
     units = np.zeros(sum(shape))
     units[: shape[0]] = sample
     biases = np.linspace(-0.2, 0.3, sum(shape[1:]))  # away from ReLU's kink
     return Mlp(mlp.widths, mlp.weights.astype(np.float64), biases, units, mlp.relu)
 
 
+NO_FEEDBACK = np.zeros(0)
+
+
 def _loss(mlp: Mlp, label: int) -> float:
     """Cross-entropy of a softmax over the last units, in nats; an independent forward pass."""
     x, w, b = mlp.units[: mlp.widths[0]], 0, 0
     for layer, (fan_in, width) in enumerate(zip(mlp.widths[:-1], mlp.widths[1:], strict=True), start=1):
-        x = mlp.weights[w : w + fan_in * width].reshape(width, fan_in) @ x + mlp.biases[b : b + width]
+        x = x @ mlp.weights[w : w + fan_in * width].reshape(fan_in, width) + mlp.biases[b : b + width]
         if layer < len(mlp.widths) - 1:
             x = np.maximum(x, 0.0) if mlp.relu else 1.0 / (1.0 + np.exp(-x))
         w, b = w + fan_in * width, b + width
@@ -56,7 +63,7 @@ def test_gradient_is_that_of_finite_differences(shape: tuple[int, ...], hidden: 
     before = {name: getattr(mlp, name).copy() for name in wanted}
     rate = 1e-3
     _forward(mlp.widths, mlp.weights, mlp.biases, mlp.units, mlp.relu)
-    _backward(mlp.widths, mlp.weights, mlp.biases, mlp.units, 1, rate, mlp.relu)
+    _backward(mlp.widths, mlp.weights, mlp.biases, mlp.units, 1, rate, mlp.relu, NO_FEEDBACK)
     for name, gradient in wanted.items():
         assert np.abs(gradient).max() > 1e-3
         np.testing.assert_allclose((before[name] - getattr(mlp, name)) / rate, gradient, atol=1e-7, err_msg=name)
@@ -66,42 +73,35 @@ def test_gradient_is_that_of_finite_differences(shape: tuple[int, ...], hidden: 
 def test_compiled_and_plain_python_descend_alike(hidden: str) -> None:
     random = np.random.default_rng(0)
     rows = Rows(random.normal(size=(20, 6)).astype(np.float32), random.integers(0, 3, 20))
-    compiled, plain = (Mlp.start(Network((6, 5, 3)), hidden) for _ in range(2))
+    compiled, plain = (Mlp.start((6, 5, 3), hidden) for _ in range(2))
     compiled.learn(rows, np.arange(20), 0.1)
     for sample, label in zip(*rows, strict=True):
         plain.units[:6] = sample
         _forward(plain.widths, plain.weights, plain.biases, plain.units, plain.relu)
-        _backward(plain.widths, plain.weights, plain.biases, plain.units, int(label), np.float32(0.1), plain.relu)
+        state = (plain.widths, plain.weights, plain.biases, plain.units)
+        _backward(*state, int(label), np.float32(0.1), plain.relu, plain.feedback)
     assert compiled.weights.dtype == np.float32
     np.testing.assert_allclose(compiled.weights, plain.weights, atol=1e-5)
-    assert not np.array_equal(compiled.weights, Mlp.start(Network((6, 5, 3)), hidden).weights)
+    assert not np.array_equal(compiled.weights, Mlp.start((6, 5, 3), hidden).weights)
 
 
 def test_backprop_learns_what_no_linear_model_can() -> None:
     corners = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]], np.float32)
     rows = Rows(corners, np.array([0, 1, 1, 0]))
-    mlp = Mlp.start(Network((2, 8, 2), seed=1), "sigmoid")
+    mlp = Mlp.start((2, 8, 2), "sigmoid", 1)
     mlp.learn(rows, np.tile(np.arange(4), 4000), 0.5)
     assert (mlp.decide(corners) == rows.labels).all()
 
 
 def test_backprop_refuses_what_it_does_not_know() -> None:
     with pytest.raises(NetworkError, match=r"tanh.*sigmoid, relu"):
-        Mlp.start(Network((4, 3, 2)), "tanh")
-    with pytest.raises(NetworkError, match=r"4-3-2.*validate_rates"):
-        backprop.default_rate((4, 3, 2), "relu")
-
-
-@pytest.mark.parametrize("hidden", backprop.UNITS)
-def test_default_rates_lie_inside_the_grid(hidden: str) -> None:
-    assert backprop.GRID[0] < backprop.RATES[(64, 16, 10), hidden] < backprop.GRID[-1]
-
-
-def test_validation_never_sees_test_rows() -> None:
-    digits = load_dataset("digits")
-    learn, held_out = backprop._validation_rows(digits, 0)
-    assert len(learn.labels) + len(held_out.labels) == 1437
-    assert len(held_out.labels) == 288
+        Mlp.start((4, 3, 2), "tanh")
+    with pytest.raises(NetworkError, match=r"ReLU.*no recipe for ecg, few-shot"):
+        recipe_of("few-shot", "ecg", KINDS[0])
+    with pytest.raises(NetworkError, match=r"decay 'cosine'.*constant, linear"):
+        Recipe("relu", 0.1, "cosine")
+    with pytest.raises(NetworkError, match="positive rate"):
+        Recipe("relu", 0.0)
 
 
 def test_orders_are_permutations_and_differ_by_pass_and_seed() -> None:
@@ -118,7 +118,7 @@ def test_logistic_readout_separates_what_is_separable() -> None:
     labels = random.integers(0, 3, 120)
     samples = (np.eye(3)[labels] * 4 + random.normal(size=(120, 3)) * 0.3).astype(np.float32)
     outcome = controls.logistic_readout(Rows(samples[:90], labels[:90]), Rows(samples[90:], labels[90:]))
-    assert outcome.accuracy == 1.0
+    assert outcome.score == 1.0
     assert outcome.cost == Cost(weight_bytes=4 * 12, state_bytes=4 * 3, macs_per_sample=3 * 7)
 
 

@@ -79,7 +79,7 @@ def test_the_model_is_the_one_recorded_compared_and_trained(result: DemoResult, 
     assert digits.labels is not None
     accuracy = Learner(program).accuracy(digits.samples[test], digits.labels[test])
     assert accuracy == result.accuracy == result.recording.test[-1]
-    assert accuracy == result.comparison.of("guided", "w8d8").accuracies[0]
+    assert accuracy == result.comparison.of("guided", "w8d8").scores()[0]
     trained = train_model(digits, tmp_path / "train.ska", Settings(passes=PASSES))
     assert trained["state_digest"] == program.state_digest, "the page says that `train` gives the same model"
     assert trained["program_digest"] == program.program_digest

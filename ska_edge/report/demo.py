@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import codec
-from ..baselines import backprop
+from ..baselines import FLOAT_BYTES, backprop
 from ..compare import Comparison, Result, Row, difference
 from ..fixed import IntArray
 from ..plan import memory
@@ -141,7 +141,7 @@ def comparison_picture(comparison: Comparison) -> Picture:
 
 def _draw_result(axis: Any, place: int, result: Result, row: Row) -> None:
     colour = FAMILY_COLOURS[row.family]
-    errors = 100 * (1 - np.array(result.accuracies))
+    errors = 100 * (1 - np.array(result.scores()))
     axis.scatter(errors, np.full(len(errors), place + 0.26), s=13, color=colour, alpha=0.35, lw=0)
     mean, half = 100 * (1 - row.mean), 100 * (row.ci95 or 0.0)
     axis.plot([max(mean - half, 0.01), mean + half], [place, place], color=colour, lw=2.2, solid_capstyle="butt")
@@ -173,7 +173,7 @@ def ram_parts(program: Program) -> dict[str, int]:
 
 def backprop_parts(shape: tuple[int, ...], buffers: int) -> dict[str, int]:
     """The same for float32 backprop, given as large an input and output buffer as ours."""
-    cost, biases = backprop.cost(shape, "relu"), backprop.FLOAT_BYTES * sum(shape[1:])
+    cost, biases = backprop.cost(shape, "relu"), FLOAT_BYTES * sum(shape[1:])
     return {
         "weights": cost.weight_bytes - biases,
         "biases": biases,

@@ -1,64 +1,39 @@
-"""Methods compared on equal terms: same splits, encoded inputs, passes and orders, and results paired by seed."""
+"""The demo's scenario: every learning row has its label and is seen once a pass; accuracy on a stratified fifth.
+
+Methods on equal terms: same splits, encoded inputs, passes and orders, and results paired by seed.
+"""
 
 from __future__ import annotations
 
-import math
-import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from .baselines import Cost, Outcome, Rows, backprop, controls, pass_orders
-from .data import Dataset, Split, split
-from .errors import DataError
-from .fixed import FloatArray, IntArray, dequantise
-from .learner import Learner
-from .lowering import lower
-from .network import Network
-from .operations import Contract, Flow, Kind, Lut, Op, OuterUpdate, Role, Scale
-from .plan import learning_bytes, weight_bytes
-from .program import Program
-from .reference.stream import FloatLearner
-from .rules import rule_named
+from ..baselines import Cost, Outcome, Rows, Setting, controls, pass_orders
+from ..baselines.backprop import InPlace
+from ..baselines.chosen import KINDS, recipe_of
+from ..data import Dataset, Split, split
+from ..errors import DataError
+from ..fixed import FloatArray, IntArray, dequantise
+from ..learner import Learner
+from ..lowering import lower
+from ..network import Network
+from ..operations import Kind, Op, Role
+from ..program import Program
+from ..reference.stream import FloatLearner
+from ..rules import rule_named
+from .cost import macs, program_cost
+from .rows import Comparison, Difference, Method, Result, difference, seeds_of
 
-SCENARIO = "all-labels"  # every learning row has its label, and is seen once a pass
+SCENARIO = "all-labels"
 ALLOWED_POINTS = {"w8d8": 1.0, "w4d8": 5.0}
 """Profile -> points of accuracy by which guided learning may fall short of the best backprop."""
 SLOW_METHOD_SEEDS = 3  # float64 one NumPy call at a time takes ten times as long as all the others
 _WORD_BYTES = {"float32": 4, "float64": 8}
-_FLOW_PRODUCTS = 6  # a step and neuron: interpolation, D(1-D), zD', drive D', rate, entropy (SPEC 5.4)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a comparison, with the contract's keys.
-
-    `mean` is the metric over `seeds` seeds and `ci95` the half-width of its 95 % interval (Student's t; None for a
-    single seed).  Bytes and multiplications are those of `baselines.Cost`.  `seconds`: median wall time of a run's
-    learning on the host.
-    """
-
-    dataset: str
-    scenario: str
-    method: str
-    family: str
-    profile: str
-    seeds: int
-    metric: str
-    mean: float
-    ci95: float | None
-    weight_bytes: int
-    state_bytes: int
-    macs_per_sample: int
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The row as a JSON object."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -126,61 +101,11 @@ class Trial:
         return self.dataset.encoding(self.split.learn).unit(self.dataset.samples)
 
 
-@dataclass(frozen=True)
-class Method:
-    """A way to learn.  `run` takes one trial; `most_seeds` limits the slow ones; `readable` is its name in pictures."""
+@dataclass(frozen=True, kw_only=True)
+class TrialMethod(Method):
+    """A method of this scenario: `run` takes one trial."""
 
-    name: str
-    family: str
-    profile: str
-    readable: str
     run: Callable[[Trial], Outcome]
-    most_seeds: int | None = None
-
-
-@dataclass(frozen=True)
-class Result:
-    """A method and its outcome for seed 0, 1, 2, ..."""
-
-    method: Method
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def accuracies(self) -> list[float]:
-        """Accuracy by seed."""
-        return [outcome.accuracy for outcome in self.outcomes]
-
-    @property
-    def mean(self) -> float:
-        """Mean accuracy."""
-        return statistics.fmean(self.accuracies)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Paired difference of accuracy over the seeds both have, in points, and half its 95 % interval."""
-
-    ours: str
-    other: str
-    points: float
-    ci95: float | None
-    seeds: int
-
-    def in_words(self) -> str:
-        """One sentence.
-
-        >>> Difference("A", "B", -0.25, 0.5, 10).in_words()
-        'A is 0.25 points below B (95 % interval of the paired difference -0.75 to +0.25, 10 seeds)'
-        """
-        if self.points == 0:
-            relation = f"{self.ours} equals {self.other}"
-        else:
-            side = "above" if self.points > 0 else "below"
-            relation = f"{self.ours} is {abs(self.points):.2f} points {side} {self.other}"
-        if self.ci95 is None:
-            return f"{relation} (one seed, no interval)"
-        low, high = self.points - self.ci95, self.points + self.ci95
-        return f"{relation} (95 % interval of the paired difference {low:+.2f} to {high:+.2f}, {self.seeds} seeds)"
 
 
 @dataclass(frozen=True)
@@ -211,52 +136,15 @@ class Bar:
         }
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """All results on one data set."""
-
-    dataset: str
-    scenario: str
-    results: tuple[Result, ...]
-
-    @property
-    def rows(self) -> list[Row]:
-        """One row a method, in the order they were given."""
-        return [self.row(result) for result in self.results]
-
-    def row(self, result: Result) -> Row:
-        """A result as a line of the table."""
-        return Row(
-            dataset=self.dataset,
-            scenario=self.scenario,
-            method=result.method.name,
-            family=result.method.family,
-            profile=result.method.profile,
-            seeds=len(result.outcomes),
-            metric="accuracy",
-            mean=result.mean,
-            ci95=half_width(result.accuracies),
-            **asdict(result.outcomes[0].cost),
-            seconds=statistics.median(outcome.seconds for outcome in result.outcomes),
-        )
-
-    def of(self, name: str, profile: str) -> Result:
-        """The result of a method."""
-        return next(r for r in self.results if (r.method.name, r.method.profile) == (name, profile))
-
-    def best_backprop(self) -> Result:
-        """The backprop with the highest mean test accuracy: chosen in hindsight, which favours it."""
-        return max((r for r in self.results if r.method.family == "backprop"), key=lambda result: result.mean)
-
-    def bars(self) -> list[Bar]:
-        """The promises of ALLOWED_POINTS."""
-        best = self.best_backprop()
-        return [Bar(p, points, difference(self.of("guided", p), best)) for p, points in ALLOWED_POINTS.items()]
+def bars(comparison: Comparison) -> list[Bar]:
+    """The promises of ALLOWED_POINTS."""
+    best = comparison.best_backprop()
+    return [Bar(p, points, difference(comparison.of("guided", p), best)) for p, points in ALLOWED_POINTS.items()]
 
 
 def compare(
     dataset: Dataset,
-    methods: Sequence[Method],
+    methods: Sequence[TrialMethod],
     shape: tuple[int, ...],
     seeds: int,
     passes: int,
@@ -274,88 +162,38 @@ def compare(
     return Comparison(dataset.name, SCENARIO, results)
 
 
-def seeds_of(method: Method, seeds: int) -> int:
-    """How many of so many seeds a method runs."""
-    return min(seeds, method.most_seeds or seeds)
-
-
-def standard_methods(passes: int) -> list[Method]:
+def standard_methods(passes: int) -> list[TrialMethod]:
     """The demo's methods: ours first, then backprop, the controls and the published rule."""
+    logistic, guided = "no hidden layer, logistic", "our class layer"
     return [
-        Method("guided", "ours", "w8d8", "guided, 8-bit weights", lambda trial: _guided(trial, "w8d8")),
-        Method("guided", "ours", "w4d8", "guided, 4-bit weights", lambda trial: _guided(trial, "w4d8")),
-        Method("guided", "ours", "w16d15", "guided, 16-bit weights", lambda trial: _guided(trial, "w16d15")),
-        Method("guided", "ours", "float64", "guided, float64", _guided_in_floats, SLOW_METHOD_SEEDS),
-        Method("SGD backprop, sigmoid", "backprop", "float32", "SGD backprop, sigmoid", lambda t: _sgd(t, "sigmoid")),
-        Method("SGD backprop, ReLU", "backprop", "float32", "SGD backprop, ReLU", lambda t: _sgd(t, "relu")),
-        Method("raw input + logistic", "control", "float32", "no hidden layer, logistic", _raw_input),
-        Method("untrained + logistic", "control", "w8d8", "untrained features, logistic", _untrained_readout),
-        Method("untrained + class layer", "control", "w8d8", "untrained features, our class layer", _untrained),
+        TrialMethod("guided", "ours", "w8d8", "guided, 8-bit weights", run=lambda trial: _guided(trial, "w8d8")),
+        TrialMethod("guided", "ours", "w4d8", "guided, 4-bit weights", run=lambda trial: _guided(trial, "w4d8")),
+        TrialMethod("guided", "ours", "w16d15", "guided, 16-bit weights", run=lambda trial: _guided(trial, "w16d15")),
+        TrialMethod("guided", "ours", "float64", "guided, float64", SLOW_METHOD_SEEDS, run=_guided_in_floats),
+        _sgd_method("sigmoid", "sigmoid"),
+        _sgd_method("relu", "ReLU"),
+        TrialMethod("raw input + logistic", "control", "float32", logistic, run=_raw_input),
+        TrialMethod("untrained + logistic", "control", "w8d8", "untrained features, logistic", run=_untrained_readout),
+        TrialMethod("untrained + class layer", "control", "w8d8", f"untrained features, {guided}", run=_untrained),
         *(_published_method(count) for count in sorted({1, passes})),
     ]
 
 
-def _published_method(passes: int) -> Method:
+def _sgd_method(hidden: str, readable: str) -> TrialMethod:
+    name = f"SGD backprop, {readable}"
+    return TrialMethod(name, "backprop", "float32", name, run=lambda trial: _sgd(trial, hidden))
+
+
+def _published_method(passes: int) -> TrialMethod:
     count = f"{passes} pass{'es' if passes > 1 else ''}"
-    run = partial(_published, passes=passes)
-    return Method(
-        f"published + logistic, {count}", "published", "w8d8", f"published rule, {count}", run, SLOW_METHOD_SEEDS
+    return TrialMethod(
+        f"published + logistic, {count}",
+        "published",
+        "w8d8",
+        f"published rule, {count}",
+        SLOW_METHOD_SEEDS,
+        run=partial(_published, passes=passes),
     )
-
-
-def half_width(values: Sequence[float]) -> float | None:
-    """Half the 95 % interval of the mean by Student's t; None for one value.
-
-    >>> round(half_width([0.90, 0.92, 0.94]), 4)
-    0.0497
-    """
-    if len(values) < 2:
-        return None
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-
-
-def difference(ours: Result, other: Result) -> Difference:
-    """Ours minus the other, seed by seed."""
-    pairs = list(zip(ours.accuracies, other.accuracies, strict=False))  # a slow method has fewer seeds
-    points = [100.0 * (a - b) for a, b in pairs]
-    names = [f"{result.method.name} {result.method.profile}" for result in (ours, other)]
-    return Difference(names[0], names[1], statistics.fmean(points), half_width(points), len(points))
-
-
-# -- cost -------------------------------------------------------------------------------------------------------
-
-
-def program_cost(program: Program) -> Cost:
-    """Weights, learning memory and multiplications of a Program's `learn` section."""
-    return Cost(weight_bytes(program), learning_bytes(program), macs(program, program.sections["learn"]))
-
-
-def macs(program: Program, ops: Sequence[Op]) -> int:
-    """Multiplications in a run of operations.
-
-    One a product of a `contract`; one a weight of an `outer_update`; one an element of a `scale` by a tensor and of a
-    `lut` (interpolation); a `flow` two a neuron and six a neuron and step.  The others only add, shift or compare.
-    """
-    return sum(_products(program, op) for op in ops)
-
-
-def _products(program: Program, op: Op) -> int:
-    tensors = program.by_name
-    if isinstance(op, Contract):
-        operands, _ = op.axes.split("->")
-        extents: dict[str, int] = {}
-        for letters, name in zip(operands.split(","), (op.a, op.b), strict=True):
-            extents.update(zip(letters, tensors[name].shape, strict=True))
-        return int(np.prod(list(extents.values()), dtype=np.int64))
-    if isinstance(op, OuterUpdate):
-        return tensors[op.w].size
-    if isinstance(op, Flow):
-        return tensors[op.z].size * (2 + _FLOW_PRODUCTS * op.steps)
-    if isinstance(op, Lut) or (isinstance(op, Scale) and op.b is not None):
-        return tensors[op.out].size
-    return 0
 
 
 # -- ours -------------------------------------------------------------------------------------------------------
@@ -406,7 +244,16 @@ def _elements(program: Program) -> int:
 
 
 def _sgd(trial: Trial, hidden: str) -> Outcome:
-    return backprop.run(trial.network, hidden, trial.learn, trial.test, trial.orders)
+    learn = trial.split.learn
+    setting = Setting(trial.shape, trial.dataset.encoding(learn), trial.dataset.samples[learn], None, trial.seed)
+    kind = next(kind for kind in KINDS if kind.hidden == hidden)
+    learner = InPlace(setting, recipe_of(SCENARIO, trial.dataset.name, kind))
+    started = time.perf_counter()
+    for order in trial.orders:
+        rows = Rows(trial.learn.samples[order], trial.learn.labels[order])
+        learner.descend(rows, learner.recipe.rates(0, len(order), None))
+    seconds = time.perf_counter() - started
+    return Outcome(float((learner.decide(trial.test.samples) == trial.test.labels).mean()), learner.cost, seconds)
 
 
 def _raw_input(trial: Trial) -> Outcome:
@@ -457,4 +304,4 @@ def _read_out(trial: Trial, features: FloatArray, cost: Cost, seconds: float) ->
     """Add a logistic readout to features of all samples."""
     learn, test = (trial.rows(features, rows) for rows in (trial.split.learn, trial.split.test))
     readout = controls.logistic_readout(learn, test)
-    return Outcome(readout.accuracy, cost + readout.cost, seconds + readout.seconds)
+    return Outcome(readout.score, cost + readout.cost, seconds + readout.seconds)

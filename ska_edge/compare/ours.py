@@ -1,0 +1,195 @@
+"""Our rules as contestants: any rule and profile, through the same `Learner` that everyone uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..baselines import Classifier, Cost, Detector, FeatureLearner, Setting
+from ..baselines.controls import Logistic
+from ..fixed import FloatArray, IntArray, dequantise
+from ..learner import Learner
+from ..lowering import lower
+from ..network import Network
+from ..operations import Kind
+from ..program import Program
+from ..rules import rule_named
+from .cost import program_cost
+from .scenario import Contestant
+
+SOURCES = (
+    "rules",
+    "builder",
+    "fixed",
+    "learner",
+    "lowering",
+    "network",
+    "plan",
+    "profiles",
+    "start",
+    "reference.stream",
+    "compare.ours",
+    "compare.cost",
+)
+"""What a run of ours depends on; which executor runs it cannot matter."""
+
+
+class RuleClassifier(Classifier):
+    """A rule with a class layer."""
+
+    def __init__(self, setting: Setting, rule: str, profile: str, parameters: dict[str, Any]) -> None:
+        self.learner = _learner(setting, setting.shape, rule, profile, parameters, setting.labels)
+        self.cost = program_cost(self.learner.program)
+
+    def learn_many(self, samples: FloatArray, labels: IntArray) -> None:
+        """One sample at a time."""
+        if len(samples):
+            self.learner.learn_many(samples, labels)
+
+    def predict_many(self, samples: FloatArray) -> IntArray:
+        """Classes."""
+        return self.learner.predict_many(samples)
+
+
+class RuleFeatures(FeatureLearner):
+    """A rule on hidden layers alone, without labels; its features are the hidden layers' decisions.
+
+    `layers`: "last", or "all" one beside the other.
+    """
+
+    def __init__(
+        self, setting: Setting, rule: str, profile: str, parameters: dict[str, Any], layers: str = "last"
+    ) -> None:
+        self.learner = _learner(setting, setting.shape[:-1], rule, profile, parameters, None)
+        self.layers = layers
+        self.cost = program_cost(self.learner.program)
+
+    def learn_many(self, samples: FloatArray) -> None:
+        """One sample at a time."""
+        self.learner.learn_many(samples)
+
+    def features(self, samples: FloatArray) -> FloatArray:
+        """Decisions, 0 to 1."""
+        found = hidden_decisions(self.learner, samples)
+        return found[-1] if self.layers == "last" else np.concatenate(found, axis=1)
+
+
+class RuleReadout(Logistic):
+    """A rule's features, learnt without labels pass by pass, and logistic regression on what they have become."""
+
+    def learn_many(self, samples: FloatArray, labels: IntArray) -> None:
+        """The features learn every pass; the readout is fitted when somebody asks."""
+        self.features.learn_many(samples)
+        super().learn_many(samples, labels)
+        self.fitted = False
+
+
+class DecisionSurprise(Detector):
+    """How unlikely a sample's decisions are, each on its own, by their mean and variance over the normal samples."""
+
+    def __init__(self, setting: Setting, rule: str, profile: str, parameters: dict[str, Any]) -> None:
+        self.features = RuleFeatures(setting, rule, profile, parameters)
+        units = setting.shape[-2]
+        self.cost = self.features.cost + Cost(2 * 2 * units, 0, 2 * units)  # a mean and a variance of 16 bits each
+
+    def learn_many(self, samples: FloatArray) -> None:
+        """A pass; means and variances are taken after it."""
+        self.features.learn_many(samples)
+        found = self.features.features(samples)
+        self.mean, self.variance = found.mean(axis=0), found.var(axis=0) + 1e-6
+
+    def scores(self, samples: FloatArray) -> FloatArray:
+        """Squared distance in standard deviations, summed."""
+        found = self.features.features(samples)
+        return np.asarray(((found - self.mean) ** 2 / self.variance).sum(axis=1), np.float64)
+
+
+def hidden_decisions(learner: Learner, samples: FloatArray) -> list[FloatArray]:
+    """Decisions of every hidden layer [n, neurons], 0 to 1, the lowest first.
+
+    Scratch is overlaid, so each is collected right after the operation that writes it.
+    """
+    program = learner.program
+    name = next(program.of_kind(Kind.SAMPLE)).name
+    inputs = {name: learner.encode(samples)}
+    found = []
+    for position, tensor in _decisions(program):
+        raw = learner.executor.stream("infer", inputs, [tensor], position + 1)[tensor]
+        found.append(dequantise(raw, program.by_name[tensor].format).reshape(len(raw), -1))
+    return found
+
+
+def _decisions(program: Program) -> list[tuple[int, str]]:
+    """(position in `infer`, name) of each hidden layer's D; the last layer of a rule without classes is `decision`."""
+    written = {}
+    for position, op in enumerate(program.sections["infer"]):
+        for name in op.outputs().values():
+            layer = program.by_name[name].layer
+            if name == f"D{layer}" or (name == "decision" and layer not in written):
+                written[layer] = (position, name)
+    return list(written.values())
+
+
+def _learner(
+    setting: Setting,
+    shape: tuple[int, ...],
+    rule: str,
+    profile: str,
+    parameters: dict[str, Any],
+    labels: IntArray | None,
+) -> Learner:
+    network = Network(shape, rule_named(rule, **parameters), setting.seed)
+    return Learner(lower(network, profile, setting.samples, labels, setting.encoding))
+
+
+# -- contestants ------------------------------------------------------------------------------------------------
+
+
+def classifier(
+    rule: str, profile: str, name: str | None = None, shape: tuple[int, ...] | None = None, **parameters: Any
+) -> Contestant:
+    """A rule that learns with labels; `shape` other than the scenario's, where given."""
+
+    def make(setting: Setting) -> RuleClassifier:
+        fitting = setting if shape is None else replace(setting, shape=shape)
+        return RuleClassifier(fitting, rule, profile, parameters)
+
+    return _contestant(name or rule, rule, profile, make, {**parameters, **({"shape": shape} if shape else {})})
+
+
+def feature_learner(
+    rule: str, profile: str, name: str | None = None, layers: str = "last", **parameters: Any
+) -> Contestant:
+    """A rule that learns features without labels."""
+
+    def make(setting: Setting) -> RuleFeatures:
+        return RuleFeatures(setting, rule, profile, parameters, layers)
+
+    return _contestant(name or rule, rule, profile, make, {**parameters, "layers": layers})
+
+
+def read_out(rule: str, profile: str, name: str | None = None, layers: str = "last", **parameters: Any) -> Contestant:
+    """A rule that learns features without labels, and logistic regression on them."""
+
+    def make(setting: Setting) -> RuleReadout:
+        return RuleReadout(setting, RuleFeatures(setting, rule, profile, parameters, layers))
+
+    return _contestant(name or f"{rule} + logistic", rule, profile, make, {**parameters, "layers": layers})
+
+
+def detector(rule: str, profile: str, name: str | None = None, **parameters: Any) -> Contestant:
+    """A rule's decisions as a detector."""
+    make = partial(DecisionSurprise, rule=rule, profile=profile, parameters=parameters)
+    return _contestant(name or f"{rule}, surprise of decisions", rule, profile, make, parameters)
+
+
+def _contestant(
+    name: str, rule: str, profile: str, make: Callable[[Setting], Any], parameters: dict[str, Any]
+) -> Contestant:
+    family = "published" if rule == "published" else "ours"
+    words = ", ".join(f"{key} {value}" for key, value in sorted(parameters.items())) or "the rule's defaults"
+    return Contestant(name, family, profile, f"{name}, {profile}", make=make, parameters=words, sources=SOURCES)
