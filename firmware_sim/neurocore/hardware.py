@@ -169,6 +169,8 @@ class Hardware:
                 raise HardwareError(f"limit {name!r}: allowed are {', '.join(LIMITS)}")
             if not 1 <= value <= LARGEST:
                 raise HardwareError(f"limit {name} = {value}: allowed are 1 to {LARGEST}")
+        if self.mesh and limits.get("cores", 0) > self.mesh.cores:
+            raise HardwareError(f"limit cores = {limits['cores']}: the mesh of {self.name} has {self.mesh.cores}")
         given = {name: Limit(value, "given by the user") for name, value in limits.items()}
         return replace(self, limits={**self.limits, **given})
 
