@@ -174,12 +174,38 @@ class Hardware:
         given = {name: Limit(value, "given by the user") for name, value in limits.items()}
         return replace(self, limits={**self.limits, **given})
 
+    def and_costs_of(self, other: Hardware) -> Hardware:
+        """The same hardware, each cost the interval that holds what both sources say of it.
+
+        >>> both = load_hardware("loihi1").and_costs_of(load_hardware("loihi1-sanafe"))
+        >>> both.costs["synaptic_op"].energy_pj
+        (23.6, 35.5)
+        """
+        costs = {**other.costs, **self.costs}
+        costs |= {
+            name: _joined(self.costs[name], other.costs[name])
+            for name in costs
+            if name in self.costs and name in other.costs
+        }
+        title = f"{self.title}, and {other.title}"
+        return replace(self, name=f"{self.name}+{other.name}", title=title, costs=costs)
+
     def to_json(self) -> dict[str, Any]:
         """Everything known, absent constants null."""
         data = asdict(self)
         data["limits"] = {name: asdict(self.limits[name]) if name in self.limits else None for name in LIMITS}
         data["costs"] = {name: asdict(found) if (found := self.cost(name)) else None for name in COSTS}
         return data
+
+
+def _joined(a: Cost, b: Cost) -> Cost:
+    return Cost(_hull(a.energy_pj, b.energy_pj), _hull(a.time_ns, b.time_ns), f"{a.source}; {b.source}")
+
+
+def _hull(a: Interval | None, b: Interval | None) -> Interval | None:
+    if a is None or b is None:
+        return a or b
+    return min(a[0], b[0]), max(a[1], b[1])
 
 
 def hardware_names() -> list[str]:
@@ -192,7 +218,18 @@ def hardware_names() -> list[str]:
 
 
 def load_hardware(name: str) -> Hardware:
-    """A profile by name, or from a TOML file of one's own.  Raises HardwareError with the nearest names."""
+    """A profile by name, or from a TOML file of one's own.  Raises HardwareError with the nearest names.
+
+    Names joined by commas: the first one's hardware, each cost as an interval over all sources.
+    """
+    first, *others = (each.strip() for each in name.split(","))
+    found = _load_one(first)
+    for other in others:
+        found = found.and_costs_of(_load_one(other))
+    return found
+
+
+def _load_one(name: str) -> Hardware:
     if name.endswith(".toml"):
         return load_hardware_file(Path(name))
     names = hardware_names()

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import SkaError
-from .common import CHECK_FAILED, emit, json_option
-
-if TYPE_CHECKING:
-    from ..loihi.mapping import Map
+from .common import CHECK_FAILED, data_options, emit, json_option, load_data, quiet_option
 
 
 @click.group()
@@ -54,6 +49,7 @@ def map_(model: str, hardware: str, limits: dict[str, int], out: Path | None, as
     from .. import codec
     from ..loihi.mapping import map_program, open_hardware
     from ..loihi.remedies import remedies
+    from ..loihi.summary import print_map
     from ..report.files import claim, write_files
     from ..report.floorplan import floorplan_picture
 
@@ -70,49 +66,71 @@ def map_(model: str, hardware: str, limits: dict[str, int], out: Path | None, as
         if not found.violations:
             contents["floorplan.svg"] = floorplan_picture(found).svg
         files = write_files(out, contents)
-    emit(as_json, result, lambda: _print_map(model, found, ways, files))
+    emit(as_json, result, lambda: print_map(model, found, ways, files))
     for violation in found.violations:
         print(f"{chosen.name}: {violation}", file=sys.stderr)
     if found.violations:
         sys.exit(CHECK_FAILED)
 
 
-def _print_map(model: str, found: Map, ways: list[str], files: tuple[Path, ...]) -> None:
-    headings = ("core", "layer", "neurons", "synaptic bytes", "axons in", "axons out", "tile")
-    rows = [
-        (
-            str(number),
-            str(core.layer),
-            str(core.neurons),
-            f"{core.synaptic_bytes:,}",
-            f"{core.in_axons:,}",
-            f"{core.out_axons:,}",
-            "" if (tile := found.tile(core)) is None else f"{tile[0]}, {tile[1]}",
-        )
-        for number, core in enumerate(found.cores)
-    ]
-    _table(f"{model} on {found.hardware.title}", headings, rows)
-    shares = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in found.utilisation().items())
-    print(f"Fullest core, or chip, of what is allowed: {shares}.")
-    placement = found.placement
-    if placement and placement.distance is not None:
-        print(f"Axons times hops: {placement.distance:,g}; placed one after the other: {placement.in_order:,g}.")
-    for way in ways:
-        print(f"would fit with: {way}")
-    if found.violations and not ways:
-        print("No single change of weights, inputs, layers or hardware would make it fit.")
-    for path in files:
-        print(path)
+@loihi.command()
+@click.argument("model", type=click.Path())
+@hardware_option
+@limit_option
+@data_options
+@click.option("--samples", type=click.IntRange(1), default=500, show_default=True, help="How many to learn.")
+@click.option("--boards", is_flag=True, help="Compare with the microcontroller boards that hold the model.")
+@click.option("--cycles", type=click.Path(path_type=Path), help="JSON: cycles a learning sample, by board.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for map.json, activity.npz and counts.json.")
+@quiet_option
+@json_option
+def simulate(
+    model: str,
+    hardware: str,
+    limits: dict[str, int],
+    dataset: str | None,
+    file: str | None,
+    label_column: str,
+    samples: int,
+    boards: bool,
+    cycles: Path | None,
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Count what MODEL does on cores while it learns and decides real samples; estimate time and energy.
 
+    Data defaults to the digits.  Several profiles, joined by commas: the first one's cores, each cost an interval over
+    all their sources.  What no source prices is named and left out of the sums; unknown stays unknown.
+    """
+    import tempfile
 
-def _table(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from .. import codec
+    from ..loihi.compare import load_cycles, rows
+    from ..loihi.estimate import estimate
+    from ..loihi.mapping import open_hardware
+    from ..loihi.summary import print_boards, print_estimate
+    from ..progress import bar
+    from ..report.files import claim, write_files
 
-    from ..listing import TABLE_WIDTH
+    chosen = open_hardware(hardware, limits)
+    program = codec.load(model)
+    data = load_data(dataset if dataset or file else "digits", file, label_column)
+    known = load_cycles(cycles) if cycles else {}
+    if out:
+        claim(out)
+    count = min(samples, len(data.samples))
+    with tempfile.TemporaryDirectory() as spare, bar("recording", 2 * count, not (quiet or as_json)) as advance:
+        found = estimate(program, chosen, data, count, out or Path(spare), advance=advance)
+    compared = rows(program, found, known) if boards or cycles else []
+    result = {"model": model, "data": data.name, **found.to_json(), "rows": [row.to_json() for row in compared]}
+    if out:
+        counts = {name: section["counts"] for name, section in found.sections.items()}
+        write_files(out, {"counts.json": (json.dumps(counts, indent=1) + "\n").encode()})
 
-    table = Table(*headings, title=title)
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    Console(width=max(console.width, TABLE_WIDTH)).print(table)
+    def human() -> None:
+        print_estimate(f"{model} on {chosen.title}, {count} samples of {data.name}", found)
+        if compared:
+            print_boards(compared)
+
+    emit(as_json, result, human)
