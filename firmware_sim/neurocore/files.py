@@ -178,6 +178,10 @@ def _timetable(data: Mapping[str, Any]) -> Timetable:
 
 def _check(found: Map) -> None:
     """Names lead somewhere, slices cover every population once, events lie inside their timetables."""
+    for core in found.cores:
+        for piece in core.slices:
+            if piece.population not in found.populations:
+                raise ActivityError(f"core of layer {core.layer}: no population {piece.population!r}")
     for connection in found.connections.values():
         for end in (connection.source, connection.target):
             if end not in found.populations:
@@ -196,10 +200,6 @@ def _check(found: Map) -> None:
         whole = [start for start, _ in covered] == ends[:-1] and ends[-1] == population.neurons
         if population.layer is not None and not whole:
             raise ActivityError(f"population {population.name}: slices {covered} of {population.neurons} neurons")
-    for core in found.cores:
-        for piece in core.slices:
-            if piece.population not in found.populations:
-                raise ActivityError(f"core of layer {core.layer}: no population {piece.population!r}")
     for section, table in found.timetables.items():
         for event in table.events:
             if event.event not in EVENTS or not 1 <= event.step <= table.steps:
@@ -222,7 +222,7 @@ def load_activity(path: Path, found: Map) -> dict[str, Bools]:
             arrays = {name: content[name] != 0 for name in content.files if "/" in name}
     except OSError as error:
         raise ActivityError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ActivityError(f"{path}: no recording of activity ({error})") from None
     try:
         check_activity(arrays, found)
