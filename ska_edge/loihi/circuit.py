@@ -60,13 +60,14 @@ class Population:
 
 @dataclass(frozen=True)
 class Connection:
-    """Synapses from one population to another.
+    """Synapses from one population to another; `matrix` is the tensor of their weights.
 
     `index` [targets, fan-in]: the source of each synapse; None where every source reaches every target.
     `copy`: the weights also live elsewhere, and learn there.
     """
 
     name: str
+    matrix: str
     layer: int
     source: str
     target: str
@@ -311,7 +312,7 @@ class _Cut:
         bits = matrix.format.bits
         self.used[matrix.name, source, target] = name
         self.connections[name] = Connection(
-            name, op.layer, source, target, sources, targets, bits, learnt, copy and learnt, index
+            name, matrix.name, op.layer, source, target, sources, targets, bits, learnt, copy and learnt, index
         )
 
     def _index(self, op: Op, matrix: Tensor, vector: str, letters: str, other: str, out: str) -> IntArray | None:
