@@ -27,6 +27,7 @@ from ska_edge.interpreter import Interpreter
 from ska_edge.loihi.activity import record, to_npz, without_centre
 from ska_edge.loihi.compare import load_cycles
 from ska_edge.loihi.mapping import Map, map_program, open_hardware
+from ska_edge.loihi.summary import _span
 from ska_edge.operations import Contract, Flow, Gather, Kind, OuterUpdate
 from ska_edge.program import Program
 from ska_edge.verify import stream_of
@@ -500,3 +501,24 @@ class TestCommand:
     def test_samples_that_do_not_fit(self, model: Path, tmp_path: Path) -> None:
         np.savez(tmp_path / "odd.npz", samples=np.ones((5, 3)), labels=np.zeros(5, int))
         assert "3" in refused("loihi", "simulate", model, "--data", tmp_path / "odd.npz")
+
+
+def test_documentation_has_these_numbers(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "loihi.md").read_text()
+    model = tmp_path / "digits.ska"
+    call_json("train", "--dataset", "digits", "--passes", 2, "--out", model)
+    for hardware, name in (("loihi1", "`loihi1`"), ("loihi1,loihi1-sanafe", "both sources")):
+        learn = call_json("loihi", "simulate", model, "--hardware", hardware)
+        infer = learn["inference"]
+        for key, words, unit in (("time_s", "time", "s"), ("energy_j", "energy of what is priced", "J")):
+            assert f"| {name}: {words} | {_span(infer[key], unit)} | {_span(learn[key], unit)} |" in page
+    assert (
+        f"| synaptic operations | {infer['events']['synaptic_op']:,.1f} | {learn['events']['synaptic_op']:,.1f} |"
+        in page
+    )
+    assert f"| synapses updated | 0 | {learn['events']['synapse_update']:,.1f} |" in page
+    dense, plain = learn["input_density"]["encoded"], learn["input_density"]["uncentred"]
+    assert f"{dense:.0%}".replace("%", " %") in page and f"{plain:.0%}".replace("%", " %") in page
+    for core in map_program(lower(Network((784, 256, 128, 64, 10))), "loihi1").cores:
+        needs = (core.neurons, core.synaptic_bytes, core.in_axons, core.out_axons)
+        assert f"| {core.layer} | {' | '.join(f'{need:,}' for need in needs)} |" in page

@@ -112,6 +112,7 @@ class Map:
             "version": 1,
             "hardware": self.hardware.name,
             "hardware_version": self.hardware.version,
+            "soma": self.hardware.soma,
             "program_digest": self.program_digest,
             "cores": [self._core(number, core) for number, core in enumerate(self.cores)],
             "violations": [{**vars(each), "message": str(each)} for each in self.violations],

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from firmware_sim.neurocore.hardware import COSTS
+from firmware_sim.neurocore.hardware import COSTS, Hardware
 
 from .compare import Row
 from .estimate import Estimate
@@ -34,6 +34,7 @@ def print_map(model: str, found: Map, ways: Sequence[str], files: Sequence[Path]
         print(f"would fit with: {way}")
     if found.violations and not ways:
         print("No single change of weights, inputs, layers or hardware would make it fit.")
+    _warn_of_fixed_soma(found.hardware)
     for path in files:
         print(path)
 
@@ -71,6 +72,14 @@ def print_estimate(title: str, found: Estimate) -> None:
         )
         print(f", {_amount(plain | {'unpriced': unpriced}, 'energy_j')} a sample", end="")
     print(".")
+    _warn_of_fixed_soma(found.map.hardware)
+
+
+def _warn_of_fixed_soma(hardware: Hardware) -> None:
+    if hardware.soma == "fixed":
+        print(
+            "Its neurons are fixed and cannot run this rule: read this as cores of that size and cost, were they free."
+        )
 
 
 def print_boards(rows: Sequence[Row]) -> None:
