@@ -74,7 +74,10 @@ def patches(neurons: int = 12, patch: int = 9, inputs: int = 64) -> Program:
     rate = build.normalised_rate("learn", "x1", x, 0.01, 1)
     factor = build.scratch("s1", (neurons,), build.factor_format(layer.weights, x, -15), Kind.FACTOR, 1)
     build.flow("learn", factor, decision, layer.knowledge, rate, steps=7, rate=0.01, row=patch + 1)
-    build.learn_dense("learn", layer.weights, layer.bias, factor, seen)
+    norm = build.scratch("norm", (neurons,), Format(16, -10, signed=False), Kind.NORM, 1)  # each patch has its own
+    build.contract("learn", norm, seen, seen, "oi,oi->o")
+    scaled = build.scale("learn", build.scratch("s1.scaled", (neurons,), factor.format, Kind.FACTOR, 1), factor, norm)
+    build.learn_dense("learn", layer.weights, layer.bias, scaled, seen)
     for section in ("infer", "learn"):
         build.emit(section, Arg(choice.name, decision.name, layer=1))
     build.finish("learn")
@@ -219,6 +222,22 @@ class TestCircuit:
         """Published: a layer hands on its last decision, so flows follow each other; guided: its first."""
         assert published(9, 5, 4, 3, forward_steps=8).timetables["learn"].steps == 3 * 8
         assert guided(9, 5, 4, 3, forward_steps=8).timetables["learn"].steps == 2 + 8
+
+    @pytest.mark.parametrize("name", ["guided", "deep", "codes", "published"])
+    def test_weights_are_read_before_they_learn(self, name: str) -> None:
+        """In one timestep a core adds what has come and then learns, so equal steps are right, earlier ones are not."""
+        found = {
+            "guided": lambda: guided(9, 5, 3),
+            "deep": lambda: guided(9, 8, 7, 6, 3, forward_steps=3),
+            "codes": lambda: guided(9, 8, 7, 3, heads="code"),
+            "published": lambda: published(9, 8, 7, 3),
+        }[name]()
+        events = found.timetables["learn"].events
+        learns = [event for event in events if isinstance(event, Learn)]
+        assert learns
+        for learn in learns:
+            reads = [e.step for e in events if isinstance(e, Send) and e.connection == learn.connection]
+            assert reads and max(reads) <= learn.step
 
     def test_codes_do_not_learn(self) -> None:
         found = guided(16, 8, 6, 4, heads="code")

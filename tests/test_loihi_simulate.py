@@ -148,6 +148,18 @@ def test_every_split_counts_the_same() -> None:
     assert parts["time_s"]["high"] < whole["time_s"]["high"]
 
 
+def test_sums_of_a_neurons_own_patch() -> None:
+    """Their products are counted where the neuron is, one for every nonzero value of its patch."""
+    program = patches()
+    chance = np.random.default_rng(5)
+    x = chance.integers(0, 256, (10, 64)) * (chance.random((10, 64)) < 0.5)
+    found = run(program, open_hardware("loihi1", {"neurons": 4}), {"x": x})
+    seen = x[:, program.values["where"]] != 0
+    assert found["events"]["reduction_op"] * 10 == seen.sum() + (x != 0).sum()  # and one norm of the whole sample
+    by_core = [core["events"]["reduction_op"] * 10 for core in found["cores"]]
+    assert by_core[1:] == [seen[:, 4:8].sum(), seen[:, 8:].sum()]
+
+
 def test_zeros_cost_nothing() -> None:
     program = digits_program(64, 16, 10)
     found = map_program(program, "loihi1")

@@ -33,6 +33,7 @@ from ..operations import (
     Pool,
     Role,
     Tensor,
+    Update,
 )
 from ..program import Program
 from ..wellformed import split_axes
@@ -233,6 +234,8 @@ class _Cut:
         tensors = self.program.by_name
         if isinstance(op, Pool):
             raise MappingError(f"layer {op.layer}: pool is not mapped onto cores yet; take a network without it")
+        if isinstance(op, Update) and len(tensors[op.p].shape) > 1:
+            raise MappingError(f"layer {op.layer}: {op.p} learns from a summed gradient; a synapse has no room for one")
         if isinstance(op, Gather):
             source, index = op.a, self.program.values[op.index]
             if source in self.gathered:

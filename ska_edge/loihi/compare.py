@@ -101,12 +101,8 @@ def load_cycles(path: Path) -> dict[str, Span]:
 def _cycles(path: Path, name: str, span: Any) -> Span:
     if name not in board_names():
         raise DataError(f"{path}: board {name[:60]!r} is not in the catalogue")
-    ends = [span.get("low"), span.get("high")] if isinstance(span, dict) else []
-    low, high = (float(end) for end in ends if isinstance(end, (int, float))) if _two_numbers(ends) else (0.0, 0.0)
-    if not 0 < low <= high:
+    ends = (span.get("low"), span.get("high")) if isinstance(span, dict) else ()
+    numbers = [float(end) for end in ends if isinstance(end, (int, float)) and not isinstance(end, bool)]
+    if len(numbers) != 2 or not 0 < numbers[0] <= numbers[1]:
         raise DataError(f"{path}: {name}: wanted low and high, cycles a sample, low above 0 and at most high")
-    return low, high
-
-
-def _two_numbers(ends: list[Any]) -> bool:
-    return len(ends) == 2 and all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends)
+    return numbers[0], numbers[1]

@@ -287,9 +287,11 @@ class _Split:
         while changed and sum(self.counts.values()) <= self.most:
             changed = False
             for population in self.circuit.on_chip:
-                worst = max(map(self._outgoing, self._pieces(population)))
-                if allowed is not None and worst > allowed and self.counts[population.name] < population.neurons:
-                    self.counts[population.name] += 1
+                starting = [self._outgoing(piece) for piece in self._pieces(population)]
+                count = len(starting)
+                if allowed is not None and max(starting) > allowed and count < population.neurons:
+                    enough = -(-sum(starting) // allowed)  # slices, were the axons spread evenly
+                    self.counts[population.name] = min(max(count + 1, enough), population.neurons)
                     changed = True
 
 
