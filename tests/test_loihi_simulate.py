@@ -480,6 +480,29 @@ class TestCommand:
         words = call("loihi", "simulate", model, "--samples", 20, "--boards").stdout
         assert "arduino_uno" in words and "unknown: cycles a sample" in words
 
+    def test_counts_of_others(self, model: Path, tmp_path: Path) -> None:
+        """The oracle's, of the same samples, are equal; one synapse more is named."""
+        program, data = codec.load(model), load_dataset("digits")
+        inputs = {name: values[:20] for name, values in stream_of(program, data).items()}
+        by_layer, _ = oracle_counts(program, inputs, "learn")
+        counts = {"samples": 20, "layers": [{"layer": n, **by_layer[n]} for n in sorted(by_layer)]}
+        path = tmp_path / "theirs.json"
+        path.write_text(json.dumps(counts))
+        words = ("loihi", "simulate", model, "--samples", 20, "--against", path)
+        assert "Events equal" in call(*words).stdout
+        assert call_json(*words)["differences"] == []
+        counts["layers"][0]["synapse_updates"] += 1
+        path.write_text(json.dumps(counts))
+        result = call(*words)
+        assert result.exit_code == 1
+        assert f"learn, layer 1, synapse_updates: expected {counts['layers'][0]['synapse_updates']}" in result.stderr
+
+    @pytest.mark.parametrize("content", ["[]", "{}", "{", '{"layers": 3}', '{"learn": {"samples": 1, "layers": [{}]}}'])
+    def test_bad_counts(self, model: Path, tmp_path: Path, content: str) -> None:
+        path = tmp_path / "theirs.json"
+        path.write_text(content)
+        assert str(path) in refused("loihi", "simulate", model, "--samples", 20, "--against", path)
+
     @pytest.mark.parametrize(
         ("content", "words"),
         [

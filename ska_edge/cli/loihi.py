@@ -81,6 +81,7 @@ def map_(model: str, hardware: str, limits: dict[str, int], out: Path | None, as
 @click.option("--samples", type=click.IntRange(1), default=500, show_default=True, help="How many to learn.")
 @click.option("--boards", is_flag=True, help="Compare with the microcontroller boards that hold the model.")
 @click.option("--cycles", type=click.Path(path_type=Path), help="JSON: cycles a learning sample, by board.")
+@click.option("--against", type=click.Path(path_type=Path), help="counts.json of others, of the same samples.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for map.json, activity.npz and counts.json.")
 @quiet_option
 @json_option
@@ -94,6 +95,7 @@ def simulate(
     samples: int,
     boards: bool,
     cycles: Path | None,
+    against: Path | None,
     out: Path | None,
     quiet: bool,
     as_json: bool,
@@ -102,11 +104,13 @@ def simulate(
 
     Data defaults to the digits.  Several profiles, joined by commas: the first one's cores, each cost an interval over
     all their sources.  What no source prices is named and left out of the sums; unknown stays unknown.
+    Exit code 1 where events differ from those of --against.
     """
     import tempfile
 
     from .. import codec
     from ..loihi.compare import load_cycles, rows
+    from ..loihi.counts import differences, load_counts
     from ..loihi.estimate import estimate
     from ..loihi.mapping import open_hardware
     from ..loihi.summary import print_boards, print_estimate
@@ -117,20 +121,30 @@ def simulate(
     program = codec.load(model)
     data = load_data(dataset if dataset or file else "digits", file, label_column)
     known = load_cycles(cycles) if cycles else {}
+    expected = load_counts(against) if against else {}
     if out:
         claim(out)
     count = min(samples, len(data.samples))
     with tempfile.TemporaryDirectory() as spare, bar("recording", 2 * count, not (quiet or as_json)) as advance:
         found = estimate(program, chosen, data, count, out or Path(spare), advance=advance)
     compared = rows(program, found, known) if boards or cycles else []
+    counts = {name: section["counts"] for name, section in found.sections.items()}
+    wrong = differences(counts, expected)
     result = {"model": model, "data": data.name, **found.to_json(), "rows": [row.to_json() for row in compared]}
+    if against:
+        result["differences"] = wrong
     if out:
-        counts = {name: section["counts"] for name, section in found.sections.items()}
         write_files(out, {"counts.json": (json.dumps(counts, indent=1) + "\n").encode()})
 
     def human() -> None:
         print_estimate(f"{model} on {chosen.title}, {count} samples of {data.name}", found)
         if compared:
             print_boards(compared)
+        if against and not wrong:
+            print(f"Events equal to those of {against}.")
 
     emit(as_json, result, human)
+    for line in wrong:
+        print(f"{against}: {line}", file=sys.stderr)
+    if wrong:
+        sys.exit(CHECK_FAILED)
