@@ -577,6 +577,8 @@ class TestCommand:
             (["--hardware", "nowhere.toml"], "cannot be read"),
             (["--limit", "neurons"], "wanted NAME=NUMBER"),
             (["--limit", "neurons=-3"], "wanted NAME=NUMBER"),
+            (["--limit", "neurons=\u00b2"], "wanted NAME=NUMBER"),
+            (["--limit", f"neurons={'9' * 5000}"], "wanted NAME=NUMBER"),
             (["--limit", "newrons=3"], "limit 'newrons'"),
             (["--out", "/proc/here"], "cannot be written"),
         ],

@@ -21,8 +21,8 @@ def _limits(context: click.Context, option: click.Parameter, given: tuple[str, .
     limits = {}
     for each in given:
         name, _, value = each.partition("=")
-        if not value.isdigit():
-            raise SkaError(f"limit {each!r}: wanted NAME=NUMBER, as in neurons=512")
+        if not value.isdecimal() or len(value) > 15:
+            raise SkaError(f"limit {each[:60]!r}: wanted NAME=NUMBER, as in neurons=512")
         limits[name] = int(value)
     return limits
 
