@@ -1,26 +1,20 @@
 """The board catalogue: one TOML file a board in `boards/`, checked when it is read, as frozen dataclasses.
 
-Every table that holds a number holds a `source` beside it.  A source begins with `checked:` where the number was read
-in the named file or machine while the entry was written, and with `cited:` where it stands in the named document but
-was not looked up again.  A number nobody could vouch for is left out: absent means unknown, never zero.
+Every table that holds a number holds a `source` beside it (`table` says what a source is).  A number nobody could vouch
+for is left out: absent means unknown, never zero.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import BoardError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .table import Table, read_table
 
 BOARDS = Path(__file__).parent / "boards"
 
@@ -36,7 +30,6 @@ ACCESSES = ("direct", "wait-states", "cached", "xip-cached", "unknown")
 ENDS = ("start", "end")
 SERIALS = ("uart", "usb-cdc", "semihosting")
 EMULATORS = ("qemu", "simavr")
-SOURCES = ("checked: ", "cited: ")
 
 LARGEST_REGION = 1 << 30
 ADDRESSES = 1 << 32
@@ -316,104 +309,10 @@ def load_board(name: str) -> Board:
 def load_board_file(path: str | Path) -> Board:
     """Read and check a board's file.  Raises BoardError that names file, key, what was found and what is allowed."""
     path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BoardError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise BoardError(f"{path}: not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise BoardError(f"{path}: no TOML: {error}") from None
-    return _board(_Table(content, str(path)), path.stem)
+    return _board(read_table(path, BoardError), path.stem)
 
 
-class _Table:
-    """A TOML table that hands out each key once, checks it, and complains about those nobody asked for."""
-
-    def __init__(self, content: Mapping[str, Any], where: str) -> None:
-        self._content = dict(content)
-        self._where = where
-        self._known: list[str] = []
-
-    def fail(self, message: str) -> BoardError:
-        return BoardError(f"{self._where}: {message}")
-
-    def text(self, key: str, default: str | None = None) -> str:
-        value = self._take(key, str, "text", default)
-        if key in self._content and not value.strip():
-            raise self.fail(f"{key} is empty; say it, or leave the key out where it is optional")
-        return str(value)
-
-    def choice(self, key: str, allowed: tuple[str, ...], default: str | None = None) -> str:
-        value = self.text(key, default)
-        if value not in allowed:
-            raise self.fail(f"{key} = {value!r}; allowed are {', '.join(allowed)}")
-        return value
-
-    def flag(self, key: str) -> bool:
-        return bool(self._take(key, bool, "true or false"))
-
-    def whole(self, key: str, least: int, most: int) -> int:
-        value = self._take(key, int, "a whole number")
-        if not least <= value <= most:
-            raise self.fail(f"{key} = {value}; allowed are {least} to {most}")
-        return int(value)
-
-    def optional(self, key: str, least: int, most: int) -> int | None:
-        self._known.append(key)
-        return self.whole(key, least, most) if key in self._content else None
-
-    def real(self, key: str, least: float, most: float) -> float:
-        value = self._take(key, (int, float), "a number")
-        if not least <= value <= most:
-            raise self.fail(f"{key} = {value}; allowed are {least} to {most}")
-        return float(value)
-
-    def source(self, key: str = "source") -> str:
-        value = self.text(key)
-        if not value.startswith(SOURCES) or len(value) < 20:
-            raise self.fail(f"{key} = {value!r}; begins with 'checked: ' or 'cited: ' and names document and place")
-        return value
-
-    def table(self, key: str) -> _Table:
-        return _Table(self._take(key, dict, "a table"), f"{self._where}: [{key}]")
-
-    def optional_table(self, key: str) -> _Table | None:
-        self._known.append(key)
-        return self.table(key) if key in self._content else None
-
-    def tables(self, key: str, build: Callable[[_Table], T], least: int = 0) -> tuple[T, ...]:
-        entries = self._take(key, list, f"tables, each under [[{key}]]", [])
-        if len(entries) < least or any(not isinstance(entry, dict) for entry in entries):
-            raise self.fail(f"{key}: found {len(entries)} entries; expected at least {least}, each under [[{key}]]")
-        return tuple(self._each(entry, f"{self._where}: [[{key}]] {n + 1}", build) for n, entry in enumerate(entries))
-
-    def done(self, built: T) -> T:
-        """Refuse keys that nothing asked for."""
-        unknown = sorted(set(self._content) - set(self._known))
-        if unknown:
-            allowed = ", ".join(dict.fromkeys(self._known))
-            raise self.fail(f"unknown key {unknown[0]!r}; allowed are {allowed}")
-        return built
-
-    @staticmethod
-    def _each(entry: Mapping[str, Any], where: str, build: Callable[[_Table], T]) -> T:
-        table = _Table(entry, where)
-        return table.done(build(table))
-
-    def _take(self, key: str, kind: type | tuple[type, ...], words: str, default: Any = None) -> Any:
-        self._known.append(key)
-        if key not in self._content:
-            if default is None:
-                raise self.fail(f"key {key!r} is missing; expected {words}")
-            return default
-        value = self._content[key]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.fail(f"{key} = {str(value)[:60]!r}; expected {words}")
-        return value
-
-
-def _board(top: _Table, stem: str) -> Board:
+def _board(top: Table, stem: str) -> Board:
     core = top.table("core")
     clock = top.table("clock")
     store = top.optional_table("store")
@@ -443,7 +342,7 @@ def _board(top: _Table, stem: str) -> Board:
     return board
 
 
-def _check_memories(top: _Table, board: Board) -> None:
+def _check_memories(top: Table, board: Board) -> None:
     """Names once, roles once, no overlap, references that lead somewhere, reservations that leave something."""
     names = [memory.name for memory in board.memories]
     for name in names:
@@ -474,7 +373,7 @@ def _check_memories(top: _Table, board: Board) -> None:
         raise top.fail(f"[store]: memory = {board.store.memory!r} forgets without power; expected flash or eeprom")
 
 
-def _memory(table: _Table) -> Memory:
+def _memory(table: Table) -> Memory:
     memory = Memory(
         name=table.text("name"),
         kind=table.choice("kind", KINDS),
@@ -496,7 +395,7 @@ def _memory(table: _Table) -> Memory:
     return memory
 
 
-def _reserved(table: _Table) -> Reserved:
+def _reserved(table: Table) -> Reserved:
     return Reserved(
         memory=table.text("memory"),
         at=table.choice("at", ENDS),
@@ -506,7 +405,7 @@ def _reserved(table: _Table) -> Reserved:
     )
 
 
-def _store(table: _Table) -> Store:
+def _store(table: Table) -> Store:
     endurance = table.optional("endurance_cycles", 1, 100_000_000)
     return Store(
         memory=table.text("memory"),
@@ -519,7 +418,7 @@ def _store(table: _Table) -> Store:
     )
 
 
-def _upload(table: _Table) -> Upload:
+def _upload(table: Table) -> Upload:
     method = table.choice("method", tuple(METHODS))
     if method == "uf2":
         return Uf2(table.whole("family_id", 1, ADDRESSES - 1), table.text("volume"), *_rest(table))
@@ -534,16 +433,16 @@ def _upload(table: _Table) -> Upload:
     return Gdb(*_rest(table))
 
 
-def _rest(table: _Table) -> tuple[str, str]:
+def _rest(table: Table) -> tuple[str, str]:
     """Note and source, in the order of every upload method."""
     return table.text("note", ""), table.source()
 
 
-def _baud(table: _Table) -> int:
+def _baud(table: Table) -> int:
     return table.whole("baud", 300, 4_000_000)
 
 
-def _serial(table: _Table) -> Serial:
+def _serial(table: Table) -> Serial:
     kind = table.choice("kind", SERIALS)
     wired = kind == "uart"
     return Serial(
@@ -559,7 +458,7 @@ def _serial(table: _Table) -> Serial:
     )
 
 
-def _run_current(table: _Table) -> RunCurrent:
+def _run_current(table: Table) -> RunCurrent:
     return RunCurrent(
         milliamperes=table.real("milliamperes", 0.001, 2000.0),
         clock_hz=table.whole("clock_hz", 32_768, 2_000_000_000),
@@ -569,7 +468,7 @@ def _run_current(table: _Table) -> RunCurrent:
     )
 
 
-def _emulator(table: _Table) -> Emulator:
+def _emulator(table: Table) -> Emulator:
     return Emulator(
         kind=table.choice("kind", EMULATORS),
         program=table.text("program"),

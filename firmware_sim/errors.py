@@ -11,3 +11,11 @@ class SimError(Exception):
 
 class BoardError(SimError):
     """A board is unknown, or its file breaks the schema of `catalogue`: key, type, size, overlap or missing source."""
+
+
+class HardwareError(SimError):
+    """A neurocore profile is unknown, or its file breaks the schema of `neurocore.hardware`."""
+
+
+class ActivityError(SimError):
+    """A map or a recording of activity is not what the neurocore machine reads: key, shape, name or range."""

@@ -24,7 +24,7 @@ from .executor import Executor
 from .fixed import IntArray
 from .learner import encode
 from .lowering import lower
-from .network import Network, parse_shape
+from .network import Network, parse_widths
 from .operations import Contract, Flow, Kind, Op, OuterUpdate, Role, Update
 from .plan import memory
 from .profiles import PROFILES, profile_named
@@ -110,7 +110,7 @@ def measure(settings: Settings, advance: Callable[[int], None] = lambda count: N
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    shape = parse_shape(settings.shape)
+    shape = parse_widths(settings.shape)
     profile_named(settings.profile)
     data = data_for(shape[0], settings.dataset)
     with threadpool_limits(1):

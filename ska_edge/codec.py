@@ -85,13 +85,7 @@ def _decode(data: bytes) -> Program:
     header, body = content[16 : 16 + header_bytes], content[16 + header_bytes :]
     tree = _parse(header)
     _exact(tree, {"meta", "program"}, "header")
-    structure = tree["program"]
-    _exact(structure, {"encoding", "sections", "tensors"}, "program")
-    tensors = tuple(_tensor(item) for item in _list(structure["tensors"], "tensors"))
-    sections = {
-        name: tuple(_op(item) for item in _list(ops, f"section {name}"))
-        for name, ops in _dict(structure["sections"], "sections").items()
-    }
+    tensors, sections, encoding = read_structure(tree["program"])
     carried = [t for t in tensors if t.role in (Role.CONST, Role.STATE)]
     if sum(t.size for t in tensors) > MAX_ELEMENTS:
         raise FileError(f"more than {MAX_ELEMENTS} elements in all tensors together")
@@ -102,7 +96,7 @@ def _decode(data: bytes) -> Program:
     for tensor in carried:
         values[tensor.name] = unpack(body[start : start + tensor.byte_count], tensor.shape, tensor.format)
         start += tensor.byte_count
-    program = Program(tensors, sections, values, _encoding(structure["encoding"]), _dict(tree["meta"], "meta"))
+    program = Program(tensors, sections, values, encoding, _dict(tree["meta"], "meta"))
     try:
         canonical = canonical_json({"meta": dict(program.meta), "program": program.structure()})
     except ValueError:  # a number too large for a float
@@ -110,6 +104,17 @@ def _decode(data: bytes) -> Program:
     if canonical != header:
         raise FileError("header is not canonical JSON")
     return program
+
+
+def read_structure(structure: Any) -> tuple[tuple[Tensor, ...], dict[str, tuple[Op, ...]], Encoding]:
+    """Tensors, sections and encoding from what `Program.structure` wrote.  Raises FileError for anything else."""
+    _exact(structure, {"encoding", "sections", "tensors"}, "program")
+    tensors = tuple(_tensor(item) for item in _list(structure["tensors"], "tensors"))
+    sections = {
+        name: tuple(_op(item) for item in _list(ops, f"section {name}"))
+        for name, ops in _dict(structure["sections"], "sections").items()
+    }
+    return tensors, sections, _encoding(structure["encoding"])
 
 
 def _parse(header: bytes) -> dict[str, Any]:

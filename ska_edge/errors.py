@@ -29,6 +29,10 @@ class FitError(SkaError):
     """A Program does not fit a board; the message has the bytes by part and tensor, and the nearest remedies."""
 
 
+class MappingError(SkaError):
+    """A Program cannot be cut into cores, or breaks a limit of the hardware; names layer, core, need and limit."""
+
+
 class MissingError(SkaError):
     """Something is missing on this machine; the message names it and how to get it."""
 

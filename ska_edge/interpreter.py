@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .axes import split_axes
 from .errors import ProgramError
 from .executor import Executor
 from .fixed import Format, IntArray
@@ -36,7 +37,6 @@ from .operations import (
     Update,
 )
 from .program import Program
-from .wellformed import split_axes
 
 ONE = 1 << 15  # a decision of 1.0 inside the flow (SPEC 5.4)
 

@@ -81,6 +81,19 @@ class Network:
         return "-".join(map(str, self.shape))
 
 
+def parse_widths(text: str) -> tuple[int, ...]:
+    """A shape of dense layers only.
+
+    >>> parse_widths("64-16-10")
+    (64, 16, 10)
+    """
+    shape = parse_shape(text)
+    widths = tuple(each for each in shape if isinstance(each, int))
+    if len(widths) < len(shape):
+        raise NetworkError(f"shape {text}: dense layers only, here")
+    return widths
+
+
 def parse_shape(text: str) -> tuple[int | Layer, ...]:
     """'64-16-10' to (64, 16, 10); other layers as in `layers`.
 

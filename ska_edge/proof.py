@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .axes import split_axes
 from .errors import ProgramError
 from .fixed import Format
 from .operations import (
@@ -33,7 +34,6 @@ from .operations import (
     Tensor,
     Update,
 )
-from .wellformed import split_axes
 
 Range: TypeAlias = "tuple[int, int]"
 ONE = 1 << 15

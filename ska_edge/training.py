@@ -91,8 +91,6 @@ def make_learner(data: Dataset, rows: Split, settings: Settings) -> Learner:
     shape = parse_shape(settings.shape) if settings.shape else (features, HIDDEN, classes)
     if shape[0] != features:
         raise DataError(f"shape {settings.shape}: {shape[0]} inputs, {data.name} has {features} features")
-    if labels is not None:
-        check_labels(labels, len(labels), shape[-1])
     rule = rule_named(
         settings.rule,
         rate=settings.rate,
@@ -101,6 +99,8 @@ def make_learner(data: Dataset, rows: Split, settings: Settings) -> Learner:
         unlabelled=settings.unlabelled,
     )
     network = Network(shape, rule, settings.seed)
+    if labels is not None:
+        check_labels(labels, len(labels), network.widths[-1])
     encoding = data.encoding(rows.learn, centred=rule.centred_inputs)
     program = lower(
         network,

@@ -17,7 +17,6 @@ from click.testing import CliRunner, Result
 from firmware_sim.catalogue import (
     BOARDS,
     CORES,
-    SOURCES,
     Avrdude,
     Board,
     Openocd,
@@ -26,9 +25,9 @@ from firmware_sim.catalogue import (
     board_names,
     load_board,
     load_board_file,
-    tomllib,
 )
 from firmware_sim.errors import BoardError, SimError
+from firmware_sim.table import SOURCES, tomllib
 from ska_edge.cli import main
 from ska_edge.fits import RESERVES
 

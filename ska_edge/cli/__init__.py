@@ -21,6 +21,7 @@ from .demo import demo
 from .device import device
 from .export import export
 from .flash import flash
+from .loihi import loihi
 from .paper import paper
 from .predict import predict
 from .show import show
@@ -72,7 +73,8 @@ def main() -> None:
     """Learning on the device without backprop: the same bits on every backend."""
 
 
-for _verb in (demo, paper, train, predict, show, verify, bench, boards, build, flash, device, export, compare):
+_VERBS = (demo, paper, train, predict, show, verify, bench, compare, boards, build, flash, device, export, loihi)
+for _verb in _VERBS:
     main.add_command(_verb)
 
 __all__ = ["main"]

@@ -28,18 +28,22 @@ def export(
     label_column: str,
     as_json: bool,
 ) -> None:
-    """Write MODEL as a library: FORMAT is c, arduino, platformio or zephyr.
+    """Write MODEL as a library or a graph: FORMAT is c, arduino, platformio, zephyr, or nir.
 
     Its example learns a few samples and checks its own state against the oracle's.  They come from --dataset or --data;
-    without, from the digits where the model learnt those, else they are made up.
+    without, from the digits where the model learnt those, else they are made up.  nir is for inference, two files:
+    --out names the graph, and the rest lies beside it.
     """
     from .. import codec
     from ..errors import SkaError
     from ..export import FORMATS
     from ..export import export as write
 
+    if format == "nir":
+        _nir(model, out, force, as_json)
+        return
     if format not in FORMATS:
-        raise SkaError(f"format {format!r}: allowed are {', '.join(FORMATS)}")
+        raise SkaError(f"format {format!r}: allowed are {', '.join([*FORMATS, 'nir'])}")
     program = codec.load(model)
     data = None if dataset is None and file is None else load_data(dataset, file, label_column)
     stem = Path(model).stem
@@ -53,3 +57,13 @@ def export(
         print(f"  program {program.program_digest[:16]}  state {program.state_digest[:16]}")
 
     emit(as_json, {"model": model, **done.to_json()}, human)
+
+
+def _nir(model: str, out: str | None, force: bool, as_json: bool) -> None:
+    from .. import codec
+    from ..export.nir import export_nir
+
+    program = codec.load(model)
+    files = [str(path) for path in export_nir(program, Path(out or f"{Path(model).stem}.nir"), force)]
+    digests = {"program_digest": program.program_digest, "state_digest": program.state_digest}
+    emit(as_json, {"model": model, "format": "nir", "files": files, **digests}, lambda: print(*files, sep="\n"))

@@ -1,8 +1,8 @@
 """The competitive rule: layers whose neurons compete, without labels, and classes known by their mean decisions.
 
 The hidden layers learn from every sample, labelled or not (`competition`).  The class layer is a nearest-prototype
-readout: a labelled sample moves its class's prototype towards the last hidden layer's decisions.  No error is formed, so
-learning one class leaves the others as they are: nothing is forgotten but by drift of the features below.
+readout: a labelled sample moves its class's prototype towards the last hidden layer's decisions.  No error is formed,
+so learning one class leaves the others as they are: nothing is forgotten but by drift of the features below.
 """
 
 from __future__ import annotations

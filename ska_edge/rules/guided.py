@@ -145,7 +145,7 @@ class Guided(Rule):
         starts, heads = network.start_weights(), self.start_heads(network)
         for i in range(hidden):
             kind = network.layers[i]
-            if kind.competes:
+            if isinstance(kind, Fields) and kind.competes:
                 below = competition.layer(build, i + 1, kind, network.grids[i], starts[i], below)
                 continue
             above = Above(network.layers[i], network.grids[i], starts[i], heads[i], is_last=i == hidden - 1)

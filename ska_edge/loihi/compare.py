@@ -1,0 +1,108 @@
+"""One table: a learning sample on neuromorphic cores and on microcontrollers that hold the model.
+
+A board's time is its cycles a sample over its clock, its energy those cycles times the charge a cycle of its run
+current, as far as the catalogue knows one.  Cycles come from outside, from a cycle simulator or a measurement; without
+them a board's row says `unknown`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from firmware_sim.catalogue import Board, board_names, load_board
+
+from ..errors import DataError, FileError
+from ..fits import fit
+from ..program import Program
+from .estimate import Estimate
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Time and energy of one learning sample; None is unknown.  `static`: what the chip takes merely for being on.
+
+    A microcontroller's energy holds everything that its supply delivers, so nothing is added to it.
+    """
+
+    name: str
+    kind: str
+    time_s: Span | None
+    energy_j: Span | None
+    static_energy_j: Span | None
+    complete: bool
+    note: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Spans as `low` and `high`, null where unknown."""
+        spans = {name: _span(getattr(self, name)) for name in ("time_s", "energy_j", "static_energy_j")}
+        return {"name": self.name, "kind": self.kind, **spans, "complete": self.complete, "note": self.note}
+
+
+def _span(span: Span | None) -> dict[str, float | None]:
+    return {"low": span[0] if span else None, "high": span[1] if span else None}
+
+
+def rows(program: Program, found: Estimate, cycles: Mapping[str, Span]) -> list[Row]:
+    """The neurocore hardware first, then every board one can buy that holds the model."""
+    boards = [board for board in map(load_board, board_names()) if board.silicon or board.name in cycles]
+    fitting = [board for board in boards if fit(program, board).fits]
+    return [_neurocore(found), *(_board(board, cycles.get(board.name)) for board in fitting)]
+
+
+def _neurocore(found: Estimate) -> Row:
+    learning = found.to_json()
+    time, energy, static = (_known(learning[name]) for name in ("time_s", "energy_j", "static_energy_j"))
+    unpriced = learning["unpriced"]["energy_pj"]
+    note = f"not priced: {', '.join(unpriced).replace('_', ' ')}" if unpriced else ""
+    return Row(found.map.hardware.name, "neurocore", time, energy, static, not unpriced, note)
+
+
+def _known(span: Mapping[str, float | None]) -> Span | None:
+    low, high = span["low"], span["high"]
+    return None if low is None or high is None else (low, high)
+
+
+def _board(board: Board, cycles: Span | None) -> Row:
+    current = next(iter(board.run_currents), None)
+    hertz = board.clock.hz
+    time = energy = None
+    if cycles and hertz:
+        time = (cycles[0] / hertz, cycles[1] / hertz)
+    if cycles and current:
+        joules = current.milliamperes * 1e-3 * current.volts / current.clock_hz  # a cycle
+        energy = (cycles[0] * joules, cycles[1] * joules)
+    missing = [*([] if cycles else ["cycles a sample"]), *([] if current else ["run current"])]
+    note = f"unknown: {', '.join(missing)}" if missing else "chip alone, at its typical run current"
+    return Row(board.name, "microcontroller", time, energy, None, complete=not missing, note=note)
+
+
+def load_cycles(path: Path) -> dict[str, Span]:
+    """Cycles a learning sample by board: `{"rpi_pico": {"low": 1, "high": 2}, ...}`.
+
+    Raises FileError or DataError that names what is wrong.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise FileError(f"{path}: no JSON text") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: wanted an object, board names to low and high")
+    return {name: _cycles(path, name, span) for name, span in content.items()}
+
+
+def _cycles(path: Path, name: str, span: Any) -> Span:
+    if name not in board_names():
+        raise DataError(f"{path}: board {name[:60]!r} is not in the catalogue")
+    ends = (span.get("low"), span.get("high")) if isinstance(span, dict) else ()
+    numbers = [float(end) for end in ends if isinstance(end, (int, float)) and not isinstance(end, bool)]
+    if len(numbers) != 2 or not 0 < numbers[0] <= numbers[1]:
+        raise DataError(f"{path}: {name}: wanted low and high, cycles a sample, low above 0 and at most high")
+    return numbers[0], numbers[1]
