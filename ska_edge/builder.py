@@ -97,6 +97,10 @@ class Builder:
         """A scratch tensor."""
         return self.tensor(name, shape, fmt, Role.SCRATCH, kind, layer)
 
+    def has(self, name: str) -> bool:
+        """Whether a tensor is declared."""
+        return name in self._tensors
+
     def output(self, name: str) -> Tensor:
         """A tensor declared before."""
         return self._tensors[name]

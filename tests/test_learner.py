@@ -96,8 +96,8 @@ def test_bad_data_is_refused_and_nothing_is_learnt(samples: object, labels: obje
 @pytest.mark.parametrize(
     ("shape", "parameters", "said"),
     [
-        ((64,), {}, "widths"),
-        ((64, 0, 10), {}, "widths"),
+        ((64,), {}, "1 to 64 layers"),
+        ((64, 0, 10), {}, "0 neurons"),
         ((64, 10), {}, "hidden layer"),
         ((64, 16, 10), {"head_rate": 0.0}, "head_rate"),
         ((64, 16, 10), {"tolerance": 0.3}, "tolerance"),

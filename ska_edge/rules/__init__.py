@@ -11,9 +11,10 @@ from .batch import PublishedBatch
 from .competitive import Competitive
 from .guided import Guided
 from .homeostatic import Homeostatic
+from .novelty import Novelty
 from .published import Published
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Published, Homeostatic, Competitive, Guided)}
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Published, Homeostatic, Competitive, Guided, Novelty)}
 
 
 def rule_named(name: str, **parameters: Any) -> Rule:
@@ -32,4 +33,14 @@ def rule_named(name: str, **parameters: Any) -> Rule:
         raise NetworkError(f"rule {name}: parameters {', '.join(given)}; it has {known}") from None
 
 
-__all__ = ["RULES", "Competitive", "Guided", "Homeostatic", "Published", "PublishedBatch", "Rule", "rule_named"]
+__all__ = [
+    "RULES",
+    "Competitive",
+    "Guided",
+    "Homeostatic",
+    "Novelty",
+    "Published",
+    "PublishedBatch",
+    "Rule",
+    "rule_named",
+]

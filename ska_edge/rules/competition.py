@@ -121,12 +121,7 @@ class Competition:
         self, build: Builder, number: int, layer: Fields, grid: Grid, start: FloatArray, below: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Write a layer; `below` and the result: what is read, and handed on, in `infer` and in `learn`."""
-        found = layer.index(grid)
-        index = None
-        if found is not None:
-            fmt = Format(max(grid.size - 1, 3).bit_length(), 0, signed=False)
-            index = build.constant(f"index{number}", found, fmt, Kind.OTHER, number)
-        made = Matching.declare(build, number, start, below[0], index)
+        made = self.declare(build, number, layer, grid, start, below[0])
         shape = layer.shape(grid)
         z = build.scratch(f"z{number}", shape, KNOWLEDGE, Kind.KNOWLEDGE, number)
         own = build.scratch(f"D{number}", shape, OWN_DECISION, Kind.OTHER, number)
@@ -135,10 +130,19 @@ class Competition:
             seen = made.see(build, section, x)
             made.forward(build, section, seen)
             hand_on(build, section, signal, build.sigmoid(section, own, made.know(build, section, z)))
-        made.move(build, self._winners(build, number, made, layer, seen), seen)
+        made.move(build, self.winners(build, number, made, layer, seen), seen)
         return signal, signal
 
-    def _winners(self, build: Builder, number: int, made: Matching, layer: Fields, seen: Tensor) -> Tensor:
+    def declare(self, build: Builder, number: int, layer: Fields, grid: Grid, start: FloatArray, x: Tensor) -> Matching:
+        """The prototypes of a layer above x."""
+        found = layer.index(grid)
+        index = None
+        if found is not None:
+            fmt = Format(max(grid.size - 1, 3).bit_length(), 0, signed=False)
+            index = build.constant(f"index{number}", found, fmt, Kind.OTHER, number)
+        return Matching.declare(build, number, start, x, index)
+
+    def winners(self, build: Builder, number: int, made: Matching, layer: Fields, seen: Tensor) -> Tensor:
         """The rate where a neuron wins its field, else 0; and the conscience follows."""
         shape, judged = made.match.shape, made.match
         conscience = None

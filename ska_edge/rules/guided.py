@@ -44,6 +44,8 @@ from .watch import Watch
 if TYPE_CHECKING:
     from ..network import Network
 
+_VOTE = Format(16, -8)  # room for the heads of 64 layers
+_READOUTS = ("last", "sum")
 _HEADS = ("learnt", "code")
 _UNLABELLED = ("ignore", "entropy")
 _TOLERANCES = {2.0**-k: k for k in range(1, 9)}
@@ -88,12 +90,14 @@ class Guided(Rule):
     conscience: float = 0.003
     heads: str = "learnt"
     unlabelled: str = "ignore"
+    readout: str = "last"
 
     def check(self, network: Network) -> None:
         """Raise NetworkError for absurd parameters, or layers that the rule cannot teach."""
         super().check(network)
         check_layers(self, network, (Dense, Fields, Convolution))
         check_names([self.heads], _HEADS, f"rule {self.name}: heads")
+        check_names([self.readout], _READOUTS, f"rule {self.name}: readout")
         check_names([self.unlabelled], _UNLABELLED, f"rule {self.name}: unlabelled")
         if len(network.shape) < 3 or not isinstance(network.shape[-1], int) or network.layers[-2].competes:
             raise NetworkError(
@@ -150,7 +154,7 @@ class Guided(Rule):
                 continue
             above = Above(network.layers[i], network.grids[i], starts[i], heads[i], is_last=i == hidden - 1)
             below = self._layer(build, i + 1, below, above, exponents)
-        choose(build, build.output("decision"))
+        choose(build, build.output("decision" if self.readout == "last" else f"vote{hidden}"))
         build.finish("learn")
 
     def _layer(
@@ -167,9 +171,11 @@ class Guided(Rule):
             stage.forward(build, section, seen)
             build.sigmoid(section, own, z)
             self._hand_on(build, section, signal, own)
-            if above.is_last or section == "learn":
+            if above.is_last or section == "learn" or self.readout == "sum":
                 head.forward(build, section, signal)
                 build.sigmoid(section, self._head_decision(build, head, above.is_last), head.knowledge)
+                if self.readout == "sum":
+                    self._vote(build, section, head, above.is_last)
         error = self._error(build, layer, head, above)
 
         drive = build.scratch(f"drive{layer}", z.shape, KNOWLEDGE, Kind.DRIVE, layer)
@@ -237,6 +243,13 @@ class Guided(Rule):
         return Stage.declare(
             build, layer, Dense(len(above.head)), grid, x, above.head, at, prefix="head_", kind=Kind.HEAD, fixed=fixed
         )
+
+    def _vote(self, build: Builder, section: str, head: Stage, is_last: bool) -> None:
+        """Votes are handed up with the decisions: those from below and the own head's."""
+        layer, own = head.number, self._head_decision(build, head, is_last)
+        vote = build.scratch(f"vote{layer}", own.shape, _VOTE, Kind.DECISION, layer)
+        below = build.output(f"vote{layer - 1}") if build.has(f"vote{layer - 1}") else None
+        build.scale(section, vote, own, c=below)
 
     def _head_decision(self, build: Builder, head: Stage, is_last: bool) -> Tensor:
         name, role = ("decision", Role.OUTPUT) if is_last else (f"head_D{head.number}", Role.SCRATCH)
