@@ -19,7 +19,7 @@ class Share:
 
     instructions: int = 0
     cycles: Cycles = NONE
-    total: float = 0.0
+    total: Cycles = NONE
     calls: int = 0
 
     def add(self, instructions: int, cycles: Cycles) -> None:
@@ -43,13 +43,17 @@ class Profile:
 
 @dataclass(frozen=True)
 class Visit:
-    """A block that ran `count` times in one place of the call tree, with cycles by instruction."""
+    """A block that ran `count` times in one place of the call tree, with cycles by instruction.
+
+    `goes_to`: the place it led to; `entered`: that is a function just called.
+    """
 
     place: int
     count: int
     instructions: tuple[Instruction, ...]
     cycles: list[Cycles]
     goes_to: int
+    entered: bool
 
 
 def visits(machine: Machine, since: dict[tuple[int, int, int], int] | None = None) -> Iterator[Visit]:
@@ -67,7 +71,8 @@ def visits(machine: Machine, since: dict[tuple[int, int, int], int] | None = Non
         rest = tuple(a - sum(b) for a, b in zip(whole, zip(*each, strict=True), strict=True))
         each[0] = each[0] + rest  # waiting for memory, at the block's start
         goes_to = machine.tree.after(place, block.instructions[-1], address)
-        yield Visit(place, count, block.instructions, each, goes_to)
+        entered = goes_to != place and machine.tree.places[goes_to].function == address
+        yield Visit(place, count, block.instructions, each, goes_to, entered)
 
 
 def mark(machine: Machine) -> dict[tuple[int, int, int], int]:
@@ -83,7 +88,6 @@ def profile(machine: Machine, activity: Activity | None, since: dict[tuple[int, 
     for visit in visits(machine, since):
         path = names.path(visit.place)
         own = names.function(visit.instructions[0].address)
-        share = found.functions.setdefault(own, Share())
         sums: dict[tuple[tuple[str, ...], Operation | None], tuple[int, Cycles]] = {}
         for one, cost in zip(visit.instructions, visit.cycles, strict=True):
             key = names.of(visit.place, one.address)
@@ -96,10 +100,11 @@ def profile(machine: Machine, activity: Activity | None, since: dict[tuple[int, 
             found.stacks[stack] = found.stacks.get(stack, 0.0) + cost.nominal
             target = found.outside if operation is None else found.operations.setdefault(operation, Share())
             target.add(count * visit.count, cost)
-        share.add(len(visit.instructions) * visit.count, block)
+        found.functions.setdefault(own, Share()).add(len(visit.instructions) * visit.count, block)
         for name in {*path, own}:
-            found.functions.setdefault(name, Share()).total += block.nominal
-        if visit.goes_to != visit.place and machine.tree.places[visit.goes_to].parent == visit.place:
+            share = found.functions.setdefault(name, Share())
+            share.total = share.total + block
+        if visit.entered:
             found.functions.setdefault(names.path(visit.goes_to)[-1], Share()).calls += visit.count
         instructions += len(visit.instructions) * visit.count
         cycles = cycles + block

@@ -12,8 +12,6 @@ from .profile import Profile, Share, profile
 from .stack import StackBound, stack_bound
 from .timing import Cycles
 
-PRECISE = 6
-
 
 @dataclass(frozen=True)
 class Report:
@@ -90,7 +88,7 @@ class Report:
                     "calls": share.calls,
                     "instructions": share.instructions,
                     "cycles": share.cycles.to_json(),
-                    "total_cycles": share.total,
+                    "total_cycles": share.total.to_json(),
                 }
                 for name, share in sorted(self.functions.items(), key=lambda item: -item[1].cycles.nominal)
             ],

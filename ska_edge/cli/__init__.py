@@ -23,6 +23,7 @@ from .flash import flash
 from .paper import paper
 from .predict import predict
 from .show import show
+from .simulate import simulate
 from .train import train
 from .verify import verify
 
@@ -71,7 +72,7 @@ def main() -> None:
     """Learning on the device without backprop: the same bits on every backend."""
 
 
-for _verb in (demo, paper, train, predict, show, verify, bench, boards, build, flash, device, export):
+for _verb in (demo, paper, train, predict, show, verify, bench, boards, build, flash, device, export, simulate):
     main.add_command(_verb)
 
 __all__ = ["main"]
