@@ -35,6 +35,8 @@ RUNNING, ASKED, SPENT, OVERFLOWN, FAILED, HALTED = range(6)
 # Columns of the table: a key in two words, and what was found.
 KEY_EDGE, KEY_NODE, COUNT, COST, GOES_TO, DEPTH, BYTES, COLUMNS = range(8)
 NO_STACK = -1
+NOWHERE = -1
+"""The block before the first."""
 
 Table = NDArray[np.int64]
 
@@ -56,10 +58,12 @@ class Counters:
         arrays = (self.header, self.table, self.lowest, self.events, self.word)
         self.pointers[: len(arrays)] = [array.ctypes.data for array in arrays]
         self.header[SKIP] = -1
+        self.header[PREVIOUS] = NOWHERE
 
     def rows(self) -> Iterator[tuple[int, int, int, int]]:
-        """(block before, block, place, count) of every edge."""
-        for row in self.table[self.table[:, COUNT] > 0]:
+        """(block before, block, place, count) of every edge that came from a block."""
+        taken = (self.table[:, COUNT] > 0) & (self.table[:, KEY_EDGE] >> 32 != NOWHERE)
+        for row in self.table[taken]:
             yield int(row[KEY_EDGE]) >> 32 & 0xFFFFFFFF, int(row[KEY_EDGE]) & 0xFFFFFFFF, int(row[KEY_NODE]) - 1, int(row[COUNT])
 
 

@@ -224,7 +224,7 @@ class Machine:
         self._engine.reg_write(self._link_register(), RETURN_PAGE | self._arm)
         going_on, place = self._next, int(self.counters.header[engine.NODE])
         before = int(self.counters.header[engine.PREVIOUS])
-        self.counters.header[engine.PREVIOUS] = 0
+        self.counters.header[engine.PREVIOUS] = engine.NOWHERE
         self.counters.header[engine.NODE] = self.tree.child(0, function.address, -2, RETURN_PAGE)
         why = self._start(function.address | self._arm)
         if why != "returned":
@@ -358,12 +358,12 @@ class Machine:
         """A new edge: what the block before cost on this way out, where in the call tree it leads."""
         table = self.counters.table
         block = self._block(address, size)
-        came = self.blocks[before] if before else None
+        came = self.blocks[before & 0xFFFFFFFF] if before != engine.NOWHERE else None
         goes_to = place
         cost = 0.0
         if came is not None and came.instructions:
             last = came.instructions[-1]
-            if last.ends == JUMP and last.target == before == address and len(came.instructions) == 1:
+            if last.ends == JUMP and last.target == address == came.address and len(came.instructions) == 1:
                 return engine.HALTED
             goes_to = self.tree.after(place, last, address)
             cost = self.edge_cycles(came, address).nominal
@@ -445,7 +445,7 @@ class Machine:
     def instructions(self) -> int:
         """Instructions so far; those whose condition failed count, as they take their cycle."""
         blocks = self.blocks
-        return sum(len(blocks[before].instructions) * count for before, _, _, count in self.counters.rows() if before)
+        return sum(len(blocks[before].instructions) * count for before, _, _, count in self.counters.rows())
 
     @property
     def stack_used(self) -> int:

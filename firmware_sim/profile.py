@@ -59,8 +59,6 @@ class Visit:
 def visits(machine: Machine, since: dict[tuple[int, int, int], int] | None = None) -> Iterator[Visit]:
     """Every edge that was taken, as the block it began in.  `since`: counts to be left out, see `mark`."""
     for before, address, place, count in machine.counters.rows():
-        if not before:
-            continue
         count -= (since or {}).get((before, address, place), 0)
         block = machine.blocks[before]
         if count <= 0 or not block.instructions:

@@ -16,6 +16,7 @@ from ..errors import SkaError
 from .bench import bench
 from .boards import boards
 from .build import build
+from .cycles_truth import cycles_truth
 from .demo import demo
 from .device import device
 from .export import export
@@ -72,7 +73,7 @@ def main() -> None:
     """Learning on the device without backprop: the same bits on every backend."""
 
 
-for _verb in (demo, paper, train, predict, show, verify, bench, boards, build, flash, device, export, simulate):
+for _verb in (demo, paper, train, predict, show, verify, bench, boards, build, flash, device, export, simulate, cycles_truth):
     main.add_command(_verb)
 
 __all__ = ["main"]
