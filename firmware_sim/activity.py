@@ -3,9 +3,9 @@
 `firmware.elf` is described by `firmware.map.json`.  Nothing in it changes what is counted; it only gives names to it.
 
     {"arena": {"symbol": "ska_memory", "bytes": 100},
-     "tensors": [{"name": "W1", "role": "state", "offset": 0, "bytes": 64}],
+     "tensors": [{"name": "W1", "role": "state", "bytes": 64}],
      "operations": [{"file": "model.c", "line": 397, "section": "learn", "name": "z1", "verb": "contract", "layer": 1,
-                     "phase": "forward", "work": 1024, "alive": ["W1"]}]}
+                     "phase": "forward", "work": 1024, "alive": {"W1": 0}}]}
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ from .errors import ImageError
 
 @dataclass(frozen=True)
 class Tensor:
-    """A piece of the arena: `offset` from its start; None for what lies in flash."""
+    """A tensor and its bytes."""
 
     name: str
     role: str
-    offset: int | None
     bytes: int
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A call in the source.  `work`: weights or products it handles; `alive`: tensors that hold something meanwhile."""
+    """A call in the source.  `work`: weights or products it handles.
+
+    `alive`: tensors that hold something meanwhile, with their offsets in the arena.
+    """
 
     file: str
     line: int
@@ -41,7 +43,7 @@ class Operation:
     layer: int | None
     phase: str
     work: int
-    alive: tuple[str, ...]
+    alive: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,13 @@ def load_activity(elf: Path) -> Activity | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         return _activity(content)
     except (ValueError, KeyError, TypeError) as error:
-        raise ImageError(f"{path}: no description of an image ({error!r}); build it again, or remove the file") from None
+        raise ImageError(
+            f"{path}: no description of an image ({error!r}); build it again, or remove the file"
+        ) from None
 
 
 def _activity(content: Mapping[str, Any]) -> Activity:
-    tensors = [Tensor(t["name"], t["role"], t["offset"], t["bytes"]) for t in content["tensors"]]
+    tensors = [Tensor(t["name"], t["role"], int(t["bytes"])) for t in content["tensors"]]
     operations = tuple(
         Operation(
             o["file"],
@@ -91,7 +95,7 @@ def _activity(content: Mapping[str, Any]) -> Activity:
             o["layer"],
             o["phase"],
             int(o["work"]),
-            tuple(o["alive"]),
+            tuple(o["alive"].items()),
         )
         for o in content["operations"]
     )

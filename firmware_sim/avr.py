@@ -81,7 +81,9 @@ class AvrMachine:
         self._lowest = lowest if lowest != ALL_COUNTS else 0
         where = self.image.where(pc)
         if why == CRASHED:
-            raise InstructionError(f"{where}: simavr stopped the core: an illegal instruction, or a jump beyond its flash")
+            raise InstructionError(
+                f"{where}: simavr stopped the core: an illegal instruction, or a jump beyond its flash"
+            )
         if why == SPENT:
             raise BudgetError(
                 f"{where}: still running after {self.budget:,} cycles; an endless loop, or raise the budget (--cycles)"
@@ -99,7 +101,7 @@ class AvrMachine:
         return self.stack_top - self._lowest if self._lowest else 0
 
     def counts(self) -> dict[int, tuple[int, int, int, dict[int, tuple[int, int]]]]:
-        """Places of the call tree by number: parent, function, site, {address: (instructions, cycles)}.  Ends the run."""
+        """Places of the call tree: parent, function, site, {address: (instructions, cycles)}.  Ends the run."""
         self._write(struct.pack("<I", ALL_COUNTS))
         found: dict[int, tuple[int, int, int, dict[int, tuple[int, int]]]] = {}
         rows: dict[int, tuple[int, int]] = {}

@@ -56,7 +56,9 @@ class CallTree:
             if target != here.function and self._image.function_at(last.address) != self._image.function_at(target):
                 if place == 0:
                     return self.child(0, target, last.address, -1)
-                return self.child(here.parent, target, here.site, here.back)  # a tail call: its caller's return is its own
+                return self.child(
+                    here.parent, target, here.site, here.back
+                )  # a tail call: its caller's return is its own
         return place
 
     def path(self, place: int) -> list[int]:

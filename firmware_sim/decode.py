@@ -124,7 +124,8 @@ class ArmDecoder:
         reads, writes = ({self._engine.reg_name(r) for r in regs} for regs in found.regs_access())
         conditional = found.cc not in _CONDITION_ALWAYS
         listed = [self._engine.reg_name(op.reg) for op in operands if op.type == arm.ARM_OP_REG]
-        kind, ends, target, stack = self._kind(name), NEXT, None, 0
+        kind, ends, target = self._kind(name), NEXT, None
+        stack: int | None = 0
         address_registers: set[str] = set()
         offset_register = shifted = False
         count = 0
@@ -134,7 +135,9 @@ class ArmDecoder:
                 offset_register = offset_register or bool(op.mem.index)
             shifted = shifted or (op.type == arm.ARM_OP_REG and op.shift.type != 0 and kind == "alu")
         if kind in ("load_multiple", "store_multiple", "float_load_multiple", "float_store_multiple"):
-            count = 2 if name in ("ldrd", "strd") else len(listed) - (0 if name in ("push", "pop", "vpush", "vpop") else 1)
+            count = (
+                2 if name in ("ldrd", "strd") else len(listed) - (0 if name in ("push", "pop", "vpush", "vpop") else 1)
+            )
             if name not in ("ldrd", "strd", "push", "pop", "vpush", "vpop"):
                 address_registers = set(listed[:1])
             if name in ("push", "pop", "vpush", "vpop"):
@@ -189,14 +192,16 @@ class ArmDecoder:
 
     def _stack(self, name: str, found: Any, operands: Any, count: int) -> int | None:
         arm = self._capstone.arm
-        words = 8 if ".64" in found.mnemonic or (operands and "d" == self._first(operands)) else 4
+        words = 8 if ".64" in found.mnemonic or (operands and self._first(operands) == "d") else 4
         if name in ("push", "stmdb", "vpush", "vstmdb"):
             return -words * count
         if name in ("pop", "ldm", "vpop", "vldmia", "vldm"):
             return words * count
         if name in ("add", "sub", "addw", "subw"):
             last = operands[-1]
-            plain = last.type == arm.ARM_OP_IMM and (len(operands) == 2 or self._engine.reg_name(operands[1].reg) == "sp")
+            plain = last.type == arm.ARM_OP_IMM and (
+                len(operands) == 2 or self._engine.reg_name(operands[1].reg) == "sp"
+            )
             return (last.imm if name.startswith("add") else -last.imm) if plain else None
         if name in ("str", "ldr", "strd", "ldrd"):
             memory = next((op for op in operands if op.type == arm.ARM_OP_MEM), None)
@@ -308,6 +313,7 @@ def _compressed(half: int, address: int) -> dict[str, Any]:
         if funct3 in (6, 7):
             return {"kind": "store", "reads": _named(high, low), "address_registers": _named(high)}
         return {"kind": "alu", "reads": _named(_SP), "writes": _named(low)}
+    stack: int | None = 0
     if quadrant == 1:
         if funct3 in (1, 5):
             places = ((3, 3, 1), (11, 1, 4), (2, 1, 5), (7, 1, 6), (6, 1, 7), (9, 2, 8), (8, 1, 10), (12, 1, 11))
@@ -321,7 +327,6 @@ def _compressed(half: int, address: int) -> dict[str, Any]:
         if funct3 >= 6:
             offset = _signed(_bits(half, (3, 2, 1), (10, 2, 3), (2, 1, 5), (5, 2, 6), (12, 1, 8)), 9)
             return {"kind": "branch", "reads": _named(high), "ends": BRANCH, "target": address + offset}
-        stack = 0
         if funct3 == 3 and rd == _SP:
             stack = _signed(_bits(half, (6, 1, 4), (2, 1, 5), (5, 1, 6), (3, 2, 7), (12, 1, 9)), 10)
         elif funct3 == 0 and rd == _SP:
@@ -336,6 +341,8 @@ def _compressed(half: int, address: int) -> dict[str, Any]:
         return {"kind": "store", "reads": _named(_SP, rs2), "address_registers": _named(_SP)}
     if funct3 == 4 and rs2 == 0:
         link = _RA if half >> 12 & 1 else 0
-        return {"kind": "stop"} if rd == 0 else {"reads": _named(rd), "writes": _named(link), **_register_jump(link, rd)}
+        return (
+            {"kind": "stop"} if rd == 0 else {"reads": _named(rd), "writes": _named(link), **_register_jump(link, rd)}
+        )
     stack_of = None if funct3 == 4 and rd == _SP else 0
     return {"kind": "alu", "reads": _named(rd, rs2), "writes": _named(rd), "stack": stack_of}

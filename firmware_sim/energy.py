@@ -42,5 +42,9 @@ def energy(board: Board, cycles: Cycles, clock_hz: int | None) -> Energy | None:
     current = min(board.run_currents, key=lambda one: abs(one.clock_hz - wanted))
     each = current.milliamperes * 1e-3 * current.volts / current.clock_hz
     return Energy(
-        Cycles(*(count * each for count in cycles)), each, current.clock_hz != wanted, current.conditions, current.source
+        Cycles(*(count * each for count in cycles)),
+        each,
+        current.clock_hz != wanted,
+        current.conditions,
+        current.source,
     )

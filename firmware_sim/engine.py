@@ -64,7 +64,12 @@ class Counters:
         """(block before, block, place, count) of every edge that came from a block."""
         taken = (self.table[:, COUNT] > 0) & (self.table[:, KEY_EDGE] >> 32 != NOWHERE)
         for row in self.table[taken]:
-            yield int(row[KEY_EDGE]) >> 32 & 0xFFFFFFFF, int(row[KEY_EDGE]) & 0xFFFFFFFF, int(row[KEY_NODE]) - 1, int(row[COUNT])
+            yield (
+                int(row[KEY_EDGE]) >> 32 & 0xFFFFFFFF,
+                int(row[KEY_EDGE]) & 0xFFFFFFFF,
+                int(row[KEY_NODE]) - 1,
+                int(row[COUNT]),
+            )
 
 
 def attach(engine: int, library: Any, counters: Counters, stack_register: int, ask: Callable[..., int]) -> object:
@@ -74,7 +79,9 @@ def attach(engine: int, library: Any, counters: Counters, stack_register: int, a
     """
     on_block = _compiled()
     asked = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 5)(ask)
-    functions = [ctypes.cast(each, ctypes.c_void_p).value for each in (asked, library.uc_emu_stop, library.uc_reg_read)]
+    functions = [
+        ctypes.cast(each, ctypes.c_void_p).value or 0 for each in (asked, library.uc_emu_stop, library.uc_reg_read)
+    ]
     counters.pointers[5:9] = [*functions, stack_register]
     handle = ctypes.c_size_t()
     error = library.uc_hook_add(

@@ -103,6 +103,7 @@ class Image:
             raise ImageError(f"{path}: no symbols of functions; link it without -s and do not strip it")
         self.by_name = {symbol.name: symbol for symbol in self.symbols}
         functions = sorted((s for s in self.symbols if s.function), key=lambda s: (s.address, -s.bytes))
+        self.code_marks, self.data_marks = self._read_marks()
         self._functions = list({symbol.address: symbol for symbol in reversed(functions)}.values())[::-1]
         self._starts = [symbol.address for symbol in self._functions]
 
@@ -119,6 +120,15 @@ class Image:
                 address = symbol["st_value"] & ~1 if function and odd else symbol["st_value"]
                 found.append(Symbol(symbol.name, address, symbol["st_size"], function))
         return tuple(found)
+
+    def _read_marks(self) -> tuple[list[int], list[int]]:
+        """Where code and where data begin between the instructions (ELF for the Arm Architecture, mapping symbols)."""
+        table = self._elf.get_section_by_name(".symtab")
+        marks: dict[str, list[int]] = {"$t": [], "$d": []}
+        for symbol in table.iter_symbols() if table else ():
+            if symbol.name[:2] in marks:
+                marks[symbol.name[:2]].append(symbol["st_value"] & ~1)
+        return sorted(marks["$t"]), sorted(marks["$d"])
 
     def _executable(self, symbol: Any) -> bool:
         """Labels of assembly carry no type."""
@@ -147,7 +157,9 @@ class Image:
         function, (file, line) = self.function_at(address), self.line(address)
         words = f"{address:#010x}"
         if function is not None:
-            words += f" in {function.name}+{address - function.address}"
+            inner = self.frames(address)[-1].function
+            words += f" in {inner}, inlined into" if inner != function.name else " in"
+            words += f" {function.name}+{address - function.address}"
         return f"{words} ({file}:{line})" if file else words
 
     def object_at(self, address: int) -> Symbol | None:

@@ -120,7 +120,12 @@ class Machine:
         else:
             made = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV32)
             self._pc, self._stack_register = unicorn.riscv_const.UC_RISCV_REG_PC, unicorn.riscv_const.UC_RISCV_REG_SP
-        page, read, write, run = PAGE[self.image.machine], unicorn.UC_PROT_READ, unicorn.UC_PROT_WRITE, unicorn.UC_PROT_EXEC
+        page, read, write, run = (
+            PAGE[self.image.machine],
+            unicorn.UC_PROT_READ,
+            unicorn.UC_PROT_WRITE,
+            unicorn.UC_PROT_EXEC,
+        )
         for memory in self.board.memories:
             rights = read | run if memory.role == "code" or memory.kind in ("flash", "rom") else read | write | run
             made.mem_map(memory.origin, -(-memory.bytes // page) * page, rights)
@@ -226,12 +231,22 @@ class Machine:
         before = int(self.counters.header[engine.PREVIOUS])
         self.counters.header[engine.PREVIOUS] = engine.NOWHERE
         self.counters.header[engine.NODE] = self.tree.child(0, function.address, -2, RETURN_PAGE)
+        self._note()
         why = self._start(function.address | self._arm)
         if why != "returned":
             raise RunError(f"{name}: it did not return ({why} at {self.where()})")
         self._next = going_on
         self.counters.header[engine.NODE], self.counters.header[engine.PREVIOUS] = place, before
+        self._note()
         return int(self._engine.reg_read(registers[0]))
+
+    def _note(self) -> None:
+        """Put the place and the clock into the record of events, as the engine does at every change."""
+        header = self.counters.header
+        at = int(header[engine.EVENT])
+        if at < engine.EVENTS:
+            self.counters.events[at] = header[engine.CLOCK], header[engine.NODE]
+            header[engine.EVENT] = at + 1
 
     def _start(self, address: int) -> str:
         header = self.counters.header
@@ -266,14 +281,16 @@ class Machine:
         if stop == engine.SPENT:
             spent = int(self.counters.header[engine.BUDGET]) // engine.TICKS
             raise BudgetError(
-                f"{self.where(here)}: still running after {spent:,} cycles; an endless loop, or raise the budget (--cycles)"
+                f"{self.where(here)}: still running after {spent:,} cycles; "
+                "an endless loop, or raise the budget (--cycles)"
             )
         if stop == engine.OVERFLOWN:
             lowest = int(self.counters.lowest.min())
             victim = self.image.object_at(lowest)
             into = f"into {victim.name}" if victim else "below its end"
             raise StackOverflowError(
-                f"{self.where(here)}: the stack reaches {lowest:#010x}, {into}; variables end at {self.stack_bottom:#010x}. "
+                f"{self.where(here)}: the stack reaches {lowest:#010x}, {into}; "
+                f"variables end at {self.stack_bottom:#010x}. "
                 "Use a board with more RAM, or smaller frames"
             )
 
@@ -287,13 +304,16 @@ class Machine:
             return InstructionError(f"{self.where(here)}: {what}, which nobody handles")
         if what == "write" and self.region(address) is not None:
             inside = self.image.function_at(address)
-            where = next((s.name for s in self.image.sections if s.executable and s.address <= address < s.address + s.bytes), "")
+            where = next(
+                (s.name for s in self.image.sections if s.executable and s.address <= address < s.address + s.bytes), ""
+            )
             if where and inside is not None:
                 return SelfModifyingError(
                     f"{self.where(here)}: writes {size} bytes into its own code, {inside.name} at {address:#010x}"
                 )
             return BusFault(
-                f"{self.where(here)}: writes {size} bytes at {address:#010x} in {self.region(address)}, which cannot be written"
+                f"{self.where(here)}: writes {size} bytes at {address:#010x} in {self.region(address)}, "
+                "which cannot be written"
             )
         verb = "reads" if what == "read" else "writes"
         near = min(self._map, key=lambda one: min(abs(address - one[0]), abs(address - one[1])))
@@ -389,7 +409,9 @@ class Machine:
                 "cycles are counted for code that stays as it is"
             )
         if known is not None and size:
-            raise RunError(f"{self.image.where(address)}: Unicorn cut this block anew, {len(known.data)} then {size} bytes")
+            raise RunError(
+                f"{self.image.where(address)}: Unicorn cut this block anew, {len(known.data)} then {size} bytes"
+            )
         found = tuple(self._decoder.decode(data, address))
         if sum(one.bytes for one in found) != size:
             raise InstructionError(f"{self.image.where(address)}: not all of {data.hex()} are instructions known here")

@@ -39,7 +39,7 @@ class Chip:
 def chip_of(board: Board) -> Chip:
     """What is known of a board's chip; an unknown chip has its serial line and nothing else."""
     tables = tomllib.loads(CHIPS.read_text(encoding="utf-8"))["chip"]
-    found = next((t for t in tables if any(board.mcu.startswith(mcu) for mcu in t["mcus"])), {})
+    found: dict[str, Any] = next((t for t in tables if any(board.mcu.startswith(mcu) for mcu in t["mcus"])), {})
     windows = [tuple(window) for window in found.get("windows", ())]
     if not windows:
         windows = [("serial line", each.base & ~0xFFF, 0x1000) for each in board.serials if each.base is not None]
@@ -54,7 +54,7 @@ def chip_of(board: Board) -> Chip:
 
 
 class Line:
-    """The far end of a serial line: what waits to be received, and what was sent.  `on_idle` is told of patience lost."""
+    """The far end of a serial line: what waits to be received, what was sent.  `on_idle` hears of patience lost."""
 
     def __init__(self, on_idle: Callable[[], None]) -> None:
         self.waiting: deque[int] = deque()
@@ -91,7 +91,9 @@ class Registers:
         self.touched: dict[int, int] = {}
         """Registers that were used and that nothing here models, and how often."""
         self._values: dict[int, int] = {}
-        self._lines = {each.base: DRIVERS[each.driver] for each in board.serials if each.base and each.driver in DRIVERS}
+        self._lines = {
+            each.base: DRIVERS[each.driver] for each in board.serials if each.base and each.driver in DRIVERS
+        }
         self._sent = False
 
     def read(self, address: int, size: int) -> int:
@@ -155,7 +157,8 @@ def _simple(
     bytes_: int, data_in: int, data_out: int, status: int, idle: int, ready: int | None, empty: int = 0
 ) -> Driver:
     """A line with one register for bytes each way and one of flags: `idle` bits always set, `ready` with a byte,
-    `empty` without."""
+    `empty` without.
+    """
 
     def read(offset: int, line: Line) -> int | None:
         if offset == status:

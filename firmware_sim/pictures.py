@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import engine
-from .activity import Activity
+from .activity import Activity, Operation
 from .errors import SimError
 from .machine import Machine
 from .profile import Profile, profile
@@ -120,10 +120,21 @@ def residency(report: Report, activity: Activity, section: str, times: int) -> l
             continue
         share = report.operations.get(one)
         taken = share.cycles.nominal / times if share else 0.0
-        held = {name: activity.tensors[name].bytes for name in one.alive if activity.tensors[name].offset is not None}
+        held = _held(one, activity)
         moments.append(Moment(one.name, now, now + taken, held, report.stack_bytes))
         now += taken
     return moments
+
+
+def _held(one: Operation, activity: Activity) -> dict[str, int]:
+    """Bytes by tensor; where one takes over another's place, its bytes are the later one's."""
+    taken: set[int] = set()
+    held = {}
+    for name, offset in reversed(one.alive):
+        places = set(range(offset, offset + activity.tensors[name].bytes)) - taken
+        taken |= places
+        held[name] = len(places)
+    return dict(reversed(held.items()))
 
 
 def timeline(moments: list[Moment], other_bytes: int, ram_bytes: int, title: str, path: Path) -> None:

@@ -31,7 +31,8 @@ class Share:
 @dataclass(frozen=True)
 class Profile:
     """Shares by name.  `functions`: a function's own, `total` with what it called.  `operations`: by operation, with
-    what its call called.  `stacks`: by call stack, inlined functions among them, nominal cycles."""
+    what its call called.  `stacks`: by call stack, inlined functions among them, nominal cycles.
+    """
 
     instructions: int
     cycles: Cycles
@@ -78,7 +79,9 @@ def mark(machine: Machine) -> dict[tuple[int, int, int], int]:
     return {(before, address, place): count for before, address, place, count in machine.counters.rows()}
 
 
-def profile(machine: Machine, activity: Activity | None, since: dict[tuple[int, int, int], int] | None = None) -> Profile:
+def profile(
+    machine: Machine, activity: Activity | None, since: dict[tuple[int, int, int], int] | None = None
+) -> Profile:
     """Attribute everything that ran (since a `mark`)."""
     names = _Names(machine, activity)
     found = Profile(0, NONE, {}, {}, Share(), {})

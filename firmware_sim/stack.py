@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from .decode import BRANCH, CALL, INDIRECT, INDIRECT_CALL, JUMP, NEXT, RETURN, Instruction, open_decoder
+from .decode import (
+    BRANCH,
+    CALL,
+    INDIRECT,
+    INDIRECT_CALL,
+    JUMP,
+    NEXT,
+    RETURN,
+    Decoder,
+    Instruction,
+    open_decoder,
+)
 from .image import Image, Symbol
 
 RESET_NAMES = ("Reset_Handler", "_start", "reset_handler", "__reset")
@@ -14,7 +25,8 @@ RESET_NAMES = ("Reset_Handler", "_start", "reset_handler", "__reset")
 @dataclass(frozen=True)
 class StackBound:
     """Bytes from the stack's top, and the calls that lead there.  `bytes` is None where no bound exists; `words` say
-    why, or name the path."""
+    why, or name the path.
+    """
 
     bytes: int | None
     words: str
@@ -42,7 +54,7 @@ def stack_bound(image: Image) -> StackBound | None:
             at = function.address - segment.address
             if 0 <= at < len(segment.data):
                 end = at + (function.bytes or 64)
-                return _reachable(decoder, segment.data[at:end], function.address)
+                return _reachable(image, decoder, segment.data[at:end], function.address)
         return {}
 
     def frame_of(address: int) -> _Frame:
@@ -83,15 +95,18 @@ def stack_bound(image: Image) -> StackBound | None:
     return StackBound(depth, words or " > ".join(path), path)
 
 
-def _reachable(decoder: object, data: bytes, address: int) -> dict[int, Instruction]:
-    """Instructions by address, decoded along the ways the code can take: literals between them are none."""
+def _reachable(image: Image, decoder: Decoder, data: bytes, address: int) -> dict[int, Instruction]:
+    """Instructions by address, decoded along the ways the code can take: literals between them are none.
+
+    After a jump by a register the compiler's marks say what is code; all of that may be its target.
+    """
     found: dict[int, Instruction] = {}
     waiting = [address]
     while waiting:
         at = waiting.pop()
         if at in found or not address <= at < address + len(data):
             continue
-        for one in decoder.decode(data[at - address :], at):  # type: ignore[attr-defined]
+        for one in decoder.decode(data[at - address :], at):
             if one.address in found:
                 break
             found[one.address] = one
@@ -100,7 +115,21 @@ def _reachable(decoder: object, data: bytes, address: int) -> dict[int, Instruct
             if one.ends in (JUMP, RETURN, INDIRECT) and not one.predicated and one.kind != "branch":
                 if one.kind == "table_branch":
                     waiting += _table(one, data, address)
+                elif one.ends == INDIRECT:
+                    arm = image.machine == "arm"
+                    waiting += _marked(image, decoder, data, address, at) if arm else [one.next_address]
                 break
+    return found
+
+
+def _marked(image: Image, decoder: Decoder, data: bytes, address: int, start: int) -> list[int]:
+    """Every instruction of the code after `start`, by the compiler's marks."""
+    end = address + len(data)
+    found = []
+    for mark in image.code_marks:
+        if start <= mark < end:
+            stop = min((each for each in image.data_marks if each > mark), default=end)
+            found += [one.address for one in decoder.decode(data[mark - address : stop - address], mark)]
     return found
 
 
@@ -130,11 +159,12 @@ def _walk(image: Image, function: Symbol, code: dict[int, Instruction]) -> _Fram
         depths[at] = depth
         one = code[at]
         if one.stack is None:
-            if one.text.startswith(("mov sp", "add.w sp", "la ", "lui sp", "auipc sp", "ldr sp")) and function.name in RESET_NAMES:
+            if (
+                one.text.startswith(("mov sp", "add.w sp", "la ", "lui sp", "auipc sp", "ldr sp"))
+                and function.name in RESET_NAMES
+            ):
                 depth = 0  # start-up sets the pointer to the top
-            elif one.ends == NEXT and _restores(one):
-                depth = 0
-            elif function.name in RESET_NAMES:
+            elif (one.ends == NEXT and _restores(one)) or function.name in RESET_NAMES:
                 depth = 0
             else:
                 return _Frame(0, (), f"its frame depends on the run ({one.text})")
@@ -154,8 +184,9 @@ def _walk(image: Image, function: Symbol, code: dict[int, Instruction]) -> _Fram
             waiting += [(target, depth) for target in code if target > at]
         elif one.ends == INDIRECT and one.kind in ("jump_register", "alu_jump", "load_jump") and not one.predicated:
             following = [target for target in code if target > at and target not in depths]
-            if function.name not in RESET_NAMES and not following:
+            if not following:
                 return _Frame(0, (), f"it jumps by pointer ({one.text})")
+            waiting += [(target, depth) for target in following]
         if one.ends in (NEXT, BRANCH, CALL) or one.predicated:
             waiting.append((one.next_address, depth))
     return _Frame(deepest, tuple(calls), "")

@@ -58,7 +58,12 @@ def _shares(console: Any, title: str, shares: dict[str, Any], report: Report, mo
         own = share.cycles.nominal
         total = f"{share.total.nominal:,.0f}" if share.total.nominal else ""
         table.add_row(
-            name, f"{share.calls:,}" if share.calls else "", f"{share.instructions:,}", f"{own:,.0f}", f"{own / whole:.1%}", total
+            name,
+            f"{share.calls:,}" if share.calls else "",
+            f"{share.instructions:,}",
+            f"{own:,.0f}",
+            f"{own / whole:.1%}",
+            total,
         )
     console.print(table)
 

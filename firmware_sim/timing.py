@@ -149,13 +149,17 @@ RELATIONS: Mapping[str, Callable[[Instruction, Instruction], bool]] = {
         and bool((a.writes - {"sp"}) & b.address_registers)
         and not a.indexed
     ),
-    "same-base-indexed": lambda a, b: _loads_chain(a, b) and a.indexed and bool(a.address_registers & b.address_registers),
+    "same-base-indexed": lambda a, b: (
+        _loads_chain(a, b) and a.indexed and bool(a.address_registers & b.address_registers)
+    ),
     "indexed-loads": lambda a, b: _loads_chain(a, b) and b.indexed,
     "it-folds": lambda a, b: a.narrow and b.kind == "it",
     "load-to-use": lambda a, b: a.kind in _LOADS and bool(a.writes & b.reads) and b.kind not in ("store", *_MACS),
     "multiply-to-use": lambda a, b: a.kind in _MACS and bool(a.writes & b.reads) and b.kind not in ("store", *_MACS),
     "shifted-to-use": lambda a, b: a.shifted and bool(a.writes & b.reads),
-    "result-to-float-add": lambda a, b: a.kind in _FLOATS and b.kind == "float_multiply_add" and bool(a.writes & b.reads),
+    "result-to-float-add": lambda a, b: (
+        a.kind in _FLOATS and b.kind == "float_multiply_add" and bool(a.writes & b.reads)
+    ),
 }
 """By name: does it hold between an instruction and the next one?"""
 
@@ -175,7 +179,9 @@ class Fetch:
         for memory in board.memories:
             waits = wait_states(board, memory, clock_hz)
             if waits:
-                self._regions.append((memory.origin, memory.origin + memory.bytes, waits, memory.access != "wait-states"))
+                self._regions.append(
+                    (memory.origin, memory.origin + memory.bytes, waits, memory.access != "wait-states")
+                )
 
     def of(self, block: Sequence[Instruction], own: Cycles, jumped: bool) -> Cycles:
         """What a block adds to its own cycles, when it was jumped to or run into."""
@@ -211,7 +217,9 @@ class Timing:
         """Cycles of an instruction by itself.  Raises InstructionError for a kind the core does not have."""
         row = self.core.rows.get(one.kind)
         if row is None:
-            raise InstructionError(f"{one.address:#x}: {one.text}: {self.core.title} has no such instruction ({one.kind})")
+            raise InstructionError(
+                f"{one.address:#x}: {one.text}: {self.core.title} has no such instruction ({one.kind})"
+            )
         cycles = row.taken if taken else row.cycles
         if row.per_register:
             cycles = cycles + (row.per_register * one.registers,) * 3
@@ -229,7 +237,9 @@ class Timing:
         """Cycles of every instruction of a block that goes on at `after`; memory not included."""
         last = block[-1]
         on = after is not None and after.address == last.next_address
-        found = [self.instruction(one) + self.pair(one, follower) for one, follower in zip(block, block[1:], strict=False)]
+        found = [
+            self.instruction(one) + self.pair(one, follower) for one, follower in zip(block, block[1:], strict=False)
+        ]
         end = self.instruction(last, last.ends == BRANCH and not on)
         if last.ends != NEXT and last.ends != BRANCH and on and last.predicated:
             end = Cycles(1, 1, 1)

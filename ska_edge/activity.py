@@ -25,13 +25,7 @@ _FLOWS = (Kind.ERROR, Kind.DRIVE, Kind.ENTROPY)
 def activity(program: Program, source: str) -> dict[str, Any]:
     """The content of that file.  `source`: the text of `model.c`."""
     layout = plan(program)
-    offsets = {**layout.fixed}
-    for section in layout.scratch.values():
-        offsets.update(section)
-    tensors = [
-        {"name": t.name, "role": t.role.value, "offset": offsets.get(t.name), "bytes": t.byte_count}
-        for t in program.tensors
-    ]
+    tensors = [{"name": t.name, "role": t.role.value, "bytes": t.byte_count} for t in program.tensors]
     operations = []
     for section, ops in program.sections.items():
         lines = _call_lines(source, section)
@@ -49,7 +43,7 @@ def activity(program: Program, source: str) -> dict[str, Any]:
                     "layer": op.layer,
                     "phase": phase(program, op),
                     "work": work(program, op),
-                    "alive": names,
+                    "alive": {name: layout.offset(section, name) for name in names},
                 }
             )
     return {
@@ -69,7 +63,7 @@ def phase(program: Program, op: Op) -> str:
 
 
 def work(program: Program, op: Op) -> int:
-    """Multiply-accumulates of a contraction, weights of an update, steps of neurons of a flow, else elements written."""
+    """Multiply-accumulates of a contraction, weights of an update, steps of a flow's neurons, else elements written."""
     size = max(program.by_name[name].size for name in op.outputs().values())
     if isinstance(op, Contract):
         extents: dict[str, int] = {}

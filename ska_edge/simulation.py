@@ -62,8 +62,9 @@ class SimulatedLink(Link):
 class Simulation:
     """Firmware that learnt `samples` samples and decided `predictions` others.
 
-    `per_sample` and `per_prediction`: cycles of one call of `ska_learn` and `ska_predict`, the mean of all.  `learning`:
-    the report on learning alone (on AVR, on the whole run).  `equal`: the weights learnt are those of the judge, Numba.
+    `per_sample` and `per_prediction`: cycles of one call of `ska_learn` and `ska_predict`, the mean of all.
+    `learning`: the report on learning alone (on AVR, on the whole run).  `equal`: the weights learnt are those of
+    the judge, Numba.
     """
 
     image: Image
@@ -144,7 +145,9 @@ def _run(
     from firmware_sim.report import report
 
     avr = board.core.name.startswith("avr")
-    machine: Machine | AvrMachine = AvrMachine(image.elf, board, clock_hz) if avr else Machine(image.elf, board, clock_hz)
+    machine: Machine | AvrMachine = (
+        AvrMachine(image.elf, board, clock_hz) if avr else Machine(image.elf, board, clock_hz)
+    )
     machine.run()
     with Device(program, SimulatedLink(machine), ANSWER_SECONDS, 0, board.name) as device:
         device.hello()

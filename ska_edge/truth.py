@@ -186,14 +186,14 @@ def _simavr(folder: Path) -> Iterator[Row]:
     for profile, program, stream in _models():
         if profile.startswith("w16"):
             continue  # does not fit 2 KB
-        done = simulate(
-            program, board, stream["x"], stream["label"], folder / profile, CALLS, 0, baud=SIMAVR_BAUD
-        )
+        done = simulate(program, board, stream["x"], stream["label"], folder / profile, CALLS, 0, baud=SIMAVR_BAUD)
         sample = next(program.of_kind(Kind.SAMPLE))
         frames = [encode_frame(bytes([VERSION, 0, HELLO, 0]))]
         for row in range(CALLS):
             label = int(stream["label"][row]).to_bytes(2, "little", signed=True)
-            frames.append(encode_frame(bytes([VERSION, row + 1, LEARN, 0]) + label + pack(stream["x"][row], sample.format)))
+            frames.append(
+                encode_frame(bytes([VERSION, row + 1, LEARN, 0]) + label + pack(stream["x"][row], sample.format))
+            )
         from firmware_sim.image import Image
 
         entry = Image(done.image.elf).symbol("ska_learn").address
@@ -211,7 +211,10 @@ def _simavr(folder: Path) -> Iterator[Row]:
 
 # --- published cycles ---------------------------------------------------------------------------------------------
 
-_AES = "P. Schwabe, K. Stoffelen, All the AES You Need on Cortex-M3 and M4 (SAC 2016), table in the authors' repository Ko-/aes-armcortexm"
+_AES = (
+    "P. Schwabe, K. Stoffelen, All the AES You Need on Cortex-M3 and M4 (SAC 2016), "
+    "table in the authors' repository Ko-/aes-armcortexm"
+)
 _READS = 4
 """Cycles between the two reads of the cycle counter that are not the function's: BL (2) and the second LDR (2)."""
 
@@ -230,7 +233,9 @@ class _Silicon:
 
 _KEYS = "AES-128 key expansion | 243.9 | 254.9"
 _BLOCK = "AES-128 single block encryption | 639.5 | 644.7"
-_CUT = "the instructions rebuilt from the published structure, of the published size; table in flash without wait states"
+_CUT = (
+    "the instructions rebuilt from the published structure, of the published size; table in flash without wait states"
+)
 _TI = "TI, SysCtlDelay in StellarisWare and TivaWare driverlib/sysctl.c"
 _BLAATSCHAAP = "A. Stomp, Wait a microsecond, blaatschaap.be/wait-a-microsecond"
 _NORDIC = "Nordic, nrfx_coredep.h: NRFX_COREDEP_DELAY_US_LOOP_CYCLES"
@@ -334,7 +339,7 @@ def _tables(folder: Path) -> Iterator[Row]:
 def assembly(function: str) -> str:
     """Source of a kernel named `kernel` for Cortex-M: `loop`, `aes_keys` or `aes_block`.
 
-    The two of AES follow the structure the paper describes (one table, rounds unrolled, words of a column in registers);
+    The two of AES follow the structure the paper describes (one table, rounds unrolled, columns in registers);
     what they compute from an empty table is no AES, but no instruction's time depends on it.
     """
     body = {"loop": _loop, "aes_keys": _aes_keys, "aes_block": _aes_block}[function]()
@@ -392,4 +397,6 @@ def _unvalidated() -> Iterator[Row]:
     """Cores for which no independent reference was found."""
     for name in ("cortex-m33", "cortex-m7", "qingke-v2", "rv32"):
         core = load_core_file(CORES / f"{name}.toml")
-        yield Row("none", core.title, "-", core.source, "", None, None, None, None, None, f"unvalidated ({core.status})")
+        yield Row(
+            "none", core.title, "-", core.source, "", None, None, None, None, None, f"unvalidated ({core.status})"
+        )

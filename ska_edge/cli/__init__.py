@@ -73,7 +73,22 @@ def main() -> None:
     """Learning on the device without backprop: the same bits on every backend."""
 
 
-for _verb in (demo, paper, train, predict, show, verify, bench, boards, build, flash, device, export, simulate, cycles_truth):
+for _verb in (
+    demo,
+    paper,
+    train,
+    predict,
+    show,
+    verify,
+    bench,
+    boards,
+    build,
+    flash,
+    device,
+    export,
+    simulate,
+    cycles_truth,
+):
     main.add_command(_verb)
 
 __all__ = ["main"]
