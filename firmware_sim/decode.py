@@ -233,6 +233,10 @@ class RiscvDecoder:
     def decode(self, data: bytes, address: int) -> Iterator[Instruction]:
         """Instructions from `address` on."""
         at = 0
+        far = (
+            0,
+            0,
+        )  # register and value of an AUIPC just before: with it, a jump by that register leads to a fixed place
         while at + 2 <= len(data):
             half = int.from_bytes(data[at : at + 2], "little")
             size = 4 if half & 3 == 3 else 2
@@ -240,6 +244,13 @@ class RiscvDecoder:
             if at + size > len(data) or word == 0:
                 return
             fields = _wide(word, address + at) if size == 4 else _compressed(half, address + at)
+            if word & 0x7F == 0x67 and far[0] and word >> 15 & 31 == far[0]:
+                fields["ends"] = CALL if fields["ends"] == INDIRECT_CALL else JUMP
+                fields["target"] = (far[1] + _signed(word >> 20, 12)) & 0xFFFFFFFE
+            if word & 0x7F == 0x17:
+                far = (word >> 7 & 31, address + at + (word & 0xFFFFF000))
+            elif f"x{far[0]}" in fields.get("writes", ()) or fields.get("ends", NEXT) not in (NEXT, BRANCH):
+                far = (0, 0)
             text = next(self._engine.disasm_lite(data[at : at + size], address + at), None)
             said = f"{text[2]} {text[3]}".strip() if text else f"{word:#x}"
             yield Instruction(address + at, size, text=said, **fields)
@@ -300,7 +311,7 @@ def _wide(word: int, address: int) -> dict[str, Any]:
 def _register_jump(rd: int, rs1: int) -> dict[str, Any]:
     if rd in _LINKS:
         return {"kind": "call_register", "ends": INDIRECT_CALL}
-    return {"kind": "jump_register", "ends": RETURN if rs1 in _LINKS else INDIRECT}
+    return {"kind": "jump_register", "ends": RETURN if rs1 == _RA else INDIRECT}
 
 
 def _compressed(half: int, address: int) -> dict[str, Any]:

@@ -312,6 +312,6 @@ def _file_names(program: Any) -> Any:
 
     def name(index: int) -> str:
         at = index - first
-        return entries[at].name.decode() if 0 <= at < len(entries) else ""
+        return Path(entries[at].name.decode()).name if 0 <= at < len(entries) else ""
 
     return name

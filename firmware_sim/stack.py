@@ -116,21 +116,22 @@ def _reachable(image: Image, decoder: Decoder, data: bytes, address: int) -> dic
                 if one.kind == "table_branch":
                     waiting += _table(one, data, address)
                 elif one.ends == INDIRECT:
-                    arm = image.machine == "arm"
-                    waiting += _marked(image, decoder, data, address, at) if arm else [one.next_address]
+                    waiting += _marked(image, decoder, data, address, one.next_address)
                 break
     return found
 
 
 def _marked(image: Image, decoder: Decoder, data: bytes, address: int, start: int) -> list[int]:
-    """Every instruction of the code after `start`, by the compiler's marks."""
+    """Every instruction of the code after `start`; on Arm by the compiler's marks, elsewhere functions hold no data."""
     end = address + len(data)
+    if image.machine != "arm":
+        return [one.address for one in decoder.decode(data[start - address :], start)]
     found = []
     for mark in image.code_marks:
         if start <= mark < end:
             stop = min((each for each in image.data_marks if each > mark), default=end)
             found += [one.address for one in decoder.decode(data[mark - address : stop - address], mark)]
-    return found
+    return found[::-1]  # they are taken from the end: decoding goes forwards, as an AUIPC belongs to the jump after it
 
 
 def _table(one: Instruction, data: bytes, address: int) -> list[int]:

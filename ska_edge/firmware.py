@@ -159,7 +159,7 @@ def build(
         "-ffreestanding",
         "-ffunction-sections",
         "-fdata-sections",
-        "-g",
+        "-gdwarf-2" if kind == "avr" else "-g",  # Debian's avr-gcc would write stabs
     )
     defines = (*_defines(board, serial, tool, level, stepped, baud), *(store.defines() if store else ()))
     sources = generate(program)
