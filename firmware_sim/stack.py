@@ -125,7 +125,7 @@ def _marked(image: Image, decoder: Decoder, data: bytes, address: int, start: in
     """Every instruction of the code after `start`; on Arm by the compiler's marks, elsewhere functions hold no data."""
     end = address + len(data)
     if image.machine != "arm":
-        return [one.address for one in decoder.decode(data[start - address :], start)]
+        return [one.address for one in decoder.decode(data[start - address :], start)][::-1]
     found = []
     for mark in image.code_marks:
         if start <= mark < end:
