@@ -61,13 +61,13 @@ def simulate(
     if flame:
         from .pictures import flame_graph
 
-        Path(flame).write_text(flame_graph(result), encoding="utf-8")
+        _write(flame, flame_graph(result))
     if trace_file:
         from .pictures import trace
 
         if machine is None:
             raise RunError("trace: not for AVR, which runs in a process of its own")
-        Path(trace_file).write_text(trace(machine), encoding="utf-8")
+        _write(trace_file, trace(machine))
     if as_json:
         print(json.dumps(result.to_json()))
     else:
@@ -81,6 +81,13 @@ def _bytes_of(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise SimError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SimError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def _run(elf: str, board: Any, clock_hz: int | None, cycles: int, inputs: bytes) -> tuple[Any, Any]:

@@ -77,7 +77,7 @@ def load_activity(elf: Path) -> Activity | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return _activity(content)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ImageError(
             f"{path}: no description of an image ({error!r}); build it again, or remove the file"
         ) from None

@@ -6,7 +6,7 @@ import html
 import json
 import zlib
 from dataclasses import dataclass, field
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 from . import engine
@@ -137,8 +137,13 @@ def _held(one: Operation, activity: Activity) -> dict[str, int]:
     return dict(reversed(held.items()))
 
 
-def timeline(moments: list[Moment], other_bytes: int, ram_bytes: int, title: str, path: Path) -> None:
-    """RAM over the time of one section: variables, tensors as they come and go, stack at its deepest; PNG or SVG."""
+def timeline(moments: list[Moment], other_bytes: int, ram_bytes: int, title: str, suffix: str) -> bytes:
+    """RAM over the time of one section: variables, tensors as they come and go, stack at its deepest.
+
+    `suffix`: png or svg.  Raises SimError for another, and where nothing ran.
+    """
+    if suffix not in ("png", "svg"):
+        raise SimError(f"timeline: {suffix or 'no suffix'!r}; allowed are png and svg")
     import matplotlib
 
     matplotlib.use("Agg")
@@ -162,8 +167,10 @@ def timeline(moments: list[Moment], other_bytes: int, ram_bytes: int, title: str
     axes.text(edges[-1], peak, f"peak {peak:,.0f} of {ram_bytes:,} bytes", ha="right", va="bottom", color="#aa3377")
     axes.set(xlabel="nominal cycles", ylabel="bytes of RAM", title=title, xlim=(0, edges[-1]), ylim=(0, peak * 1.12))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
-    figure.savefig(path, bbox_inches="tight", dpi=120)
+    content = BytesIO()
+    figure.savefig(content, format=suffix, bbox_inches="tight", dpi=120)
     pyplot.close(figure)
+    return content.getvalue()
 
 
 __all__ = ["Moment", "Profile", "flame_graph", "profile", "residency", "timeline", "trace"]

@@ -167,7 +167,7 @@ def test_ram_is_the_linkers_and_the_stack_below_its_bound(board: str, folder: Pa
         assert bound.words
 
 
-def test_pictures(folder: Path, tmp_path: Path) -> None:
+def test_pictures(folder: Path) -> None:
     done = simulated(folder, "qemu_m4")
     drawn = flame_graph(done.learning)
     assert drawn.startswith("<svg") and "ska_section_learn" in drawn
@@ -177,8 +177,9 @@ def test_pictures(folder: Path, tmp_path: Path) -> None:
     assert len(moments) == len(digits_model().sections["learn"])
     assert all(b.start == a.end for a, b in zip(moments, moments[1:], strict=False))
     assert max(sum(moment.held.values()) for moment in moments) <= activity.bytes
-    timeline(moments, 100, 4096, "a title", tmp_path / "ram.png")
-    assert (tmp_path / "ram.png").read_bytes().startswith(b"\x89PNG")
+    assert timeline(moments, 100, 4096, "a title", "png").startswith(b"\x89PNG")
+    with pytest.raises(errors.SimError, match="allowed are png and svg"):
+        timeline(moments, 100, 4096, "a title", "bmp")
 
 
 def test_trace_is_balanced(folder: Path) -> None:

@@ -117,7 +117,9 @@ def _draw(done: Simulation, flame: str | None, trace_file: str | None, timeline:
             moments = pictures.residency(done.learning, activity, "learn", calls)
             other = done.learning.ram_bytes - activity.bytes
             title = f"{done.image.board.name}: RAM while one sample is learnt"
-            pictures.timeline(moments, other, done.image.board.ram_bytes, title, Path(timeline))
+            suffix = Path(timeline).suffix.lstrip(".").lower()
+            drawn = pictures.timeline(moments, other, done.image.board.ram_bytes, title, suffix)
+            codec.write_atomically(Path(timeline), drawn)
     except SimError as error:
         raise SkaError(str(error)) from None
     return [name for name in (flame, trace_file, timeline) if name]
