@@ -6,6 +6,7 @@ needs and which of our ports drives a line.
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 from firmware_sim.catalogue import Board, Serial, load_board
 
 from . import elf
+from .activity import activity
 from .backends.c.generate import generate
 from .chips import Chip, boot2_source, chip_of, sealed_boot2, section_bytes
 from .errors import FitError, SkaError
@@ -157,15 +159,17 @@ def build(
         "-ffreestanding",
         "-ffunction-sections",
         "-fdata-sections",
-        "-g",
+        "-gdwarf-2" if kind == "avr" else "-g",  # Debian's avr-gcc would write stabs
     )
     defines = (*_defines(board, serial, tool, level, stepped, baud), *(store.defines() if store else ()))
-    for name, text in generate(program).items():
+    sources = generate(program)
+    for name, text in sources.items():
         (folder / name).write_text(text)
     objects = _compile(tool, folder, [*flags, *defines], _sources(driver, kind, chip(board), store), chip(board))
     image, links = folder / "firmware.elf", _link_flags(board, chosen, folder, store.flash_bytes if store else 0)
     libraries = () if kind == "avr" else _HELPERS[chosen]
     tool.compile(list(objects.values()), image, [*machine_flags(board, chosen), *links], libraries)
+    image.with_suffix(".map.json").write_text(json.dumps(activity(program, sources["model.c"])))
     return _describe(program, board, tool, (*flags, *defines, *links), image, objects, driver)
 
 

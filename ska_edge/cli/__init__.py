@@ -17,6 +17,7 @@ from .bench import bench
 from .boards import boards
 from .build import build
 from .compare import compare
+from .cycles_truth import cycles_truth
 from .demo import demo
 from .device import device
 from .export import export
@@ -25,6 +26,7 @@ from .loihi import loihi
 from .paper import paper
 from .predict import predict
 from .show import show
+from .simulate import simulate
 from .train import train
 from .verify import verify
 
@@ -73,7 +75,10 @@ def main() -> None:
     """Learning on the device without backprop: the same bits on every backend."""
 
 
-_VERBS = (demo, paper, train, predict, show, verify, bench, compare, boards, build, flash, device, export, loihi)
+_VERBS = (
+    *(demo, paper, train, predict, show, verify, bench, compare),
+    *(boards, build, flash, device, simulate, cycles_truth, export, loihi),
+)
 for _verb in _VERBS:
     main.add_command(_verb)
 

@@ -1,0 +1,232 @@
+/* Runs an AVR image in simavr (libsimavr) and counts: instructions and cycles by program address and call path.
+ *
+ *   avr_runner FIRMWARE.elf MCU CLOCK_HZ BUDGET STATICS_END STARTS.bin
+ *
+ * STARTS.bin: little-endian u32 byte addresses of functions, for tail calls.  On standard input come requests:
+ *   u32 count, bytes    put them onto USART0 and run until the core sleeps with nothing left to come
+ *   u32 0xFFFFFFFF      print what was counted, then end
+ * Each run answers with one line: state cycles instructions lowest_sp pc, then what was sent as hexadecimal digits.
+ * Cycles are those of a core that is awake; asleep, time passes uncounted. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <simavr/avr_uart.h>
+#include <simavr/sim_avr.h>
+#include <simavr/sim_elf.h>
+
+#define QUIET_CYCLES 50000U /* after a byte went in, its arrival may still be under way for so long */
+#define PLACES 4096
+#define DEEPEST 200
+
+typedef struct {
+    int32_t parent;
+    uint32_t function, site, back;
+    uint16_t depth;
+    uint32_t lowest;
+    uint64_t *counts; /* pairs by word address: instructions, cycles */
+} place;
+
+static avr_t *avr;
+static avr_irq_t *to_core;
+static uint8_t *waiting;
+static uint32_t waiting_first, waiting_end;
+static int stopped;
+static avr_cycle_count_t last_fed;
+static place places[PLACES];
+static int place_count, here;
+static uint8_t *starts;
+static uint64_t awake, instructions;
+static uint32_t words;
+
+static void on_byte(struct avr_irq_t *irq, uint32_t value, void *unused)
+{
+    (void)irq, (void)unused;
+    printf("%02x", (unsigned)(value & 255U));
+}
+
+static void on_xon(struct avr_irq_t *irq, uint32_t value, void *unused)
+{
+    (void)irq, (void)value, (void)unused;
+    stopped = 0;
+}
+
+static void on_xoff(struct avr_irq_t *irq, uint32_t value, void *unused)
+{
+    (void)irq, (void)value, (void)unused;
+    stopped = 1;
+}
+
+static void on_sleep(avr_t *core, avr_cycle_count_t cycles) { (void)core, (void)cycles; /* no time to lose */ }
+
+static uint16_t opcode(uint32_t pc) { return (uint16_t)(avr->flash[pc] | avr->flash[pc + 1] << 8); }
+
+static uint32_t stack_pointer(void) { return (uint32_t)(avr->data[R_SPL] | avr->data[R_SPH] << 8); }
+
+static int child(int parent, uint32_t function, uint32_t site, uint32_t back)
+{
+    int n;
+    for (n = 1; n < place_count; n++) {
+        if (places[n].parent == parent && places[n].function == function && places[n].site == site) {
+            return n;
+        }
+    }
+    if (place_count == PLACES || (parent >= 0 && places[parent].depth >= DEEPEST)) {
+        return parent;
+    }
+    n = place_count++;
+    places[n].parent = parent;
+    places[n].function = function;
+    places[n].site = site;
+    places[n].back = back;
+    places[n].depth = parent >= 0 ? (uint16_t)(places[parent].depth + 1) : 0;
+    places[n].lowest = UINT32_MAX;
+    places[n].counts = calloc(2U * words, sizeof(uint64_t));
+    if (!places[n].counts) {
+        exit(3);
+    }
+    return n;
+}
+
+static int is_call(uint16_t code)
+{
+    return (code & 0xFE0EU) == 0x940EU || (code & 0xF000U) == 0xD000U || code == 0x9509U || code == 0x9519U;
+}
+
+static void follow(uint32_t from, uint16_t code)
+{
+    uint32_t to = avr->pc;
+    if (is_call(code)) {
+        here = child(here, to, from, from + ((code & 0xFE0EU) == 0x940EU ? 4U : 2U));
+    } else if (code == 0x9508U || code == 0x9518U) { /* RET, RETI */
+        int up = here;
+        while (up > 0 && places[up].back != to) {
+            up = places[up].parent;
+        }
+        here = up > 0 ? places[up].parent : here;
+    } else if (to / 2U < words && starts[to / 2U] && to != from + 2U && to != places[here].function) {
+        here = here == 0 ? child(0, to, UINT32_MAX, UINT32_MAX)
+                         : child(places[here].parent, to, places[here].site, places[here].back);
+    }
+}
+
+static void print_counts(void)
+{
+    int n;
+    uint32_t w;
+    for (n = 0; n < place_count; n++) {
+        printf("place %d %d %u %u %u\n", n, places[n].parent, places[n].function, places[n].site, places[n].lowest);
+        for (w = 0; w < words; w++) {
+            if (places[n].counts[2U * w]) {
+                printf("%u %llu %llu\n", 2U * w, (unsigned long long)places[n].counts[2U * w],
+                       (unsigned long long)places[n].counts[2U * w + 1U]);
+            }
+        }
+    }
+    printf("end\n");
+    fflush(stdout);
+}
+
+/* Run until there is nothing to do.  Returns why: 0 asleep, 1 crashed, 2 the budget is spent, 3 the stack overflowed. */
+static int run(uint64_t budget, uint32_t statics_end)
+{
+    for (;;) {
+        const uint32_t from = avr->pc;
+        const avr_cycle_count_t before = avr->cycle;
+        const int running = avr->state == cpu_Running;
+        const uint16_t code = opcode(from);
+        if (waiting_first < waiting_end && !stopped && before - last_fed > 64U) {
+            avr_raise_irq(to_core, waiting[waiting_first++]);
+            last_fed = before;
+        }
+        if (avr_run(avr) == cpu_Crashed) {
+            return 1;
+        }
+        if (running) {
+            const uint64_t taken = avr->state == cpu_Running ? avr->cycle - before : 1U;
+            uint64_t *counts = places[here].counts + from / 2U * 2U;
+            uint32_t pointer = stack_pointer();
+            counts[0]++;
+            counts[1] += taken;
+            instructions++;
+            awake += taken;
+            if (pointer < places[here].lowest && pointer > 0x100U) {
+                places[here].lowest = pointer;
+                if (pointer < statics_end) {
+                    return 3;
+                }
+            }
+            follow(from, code);
+            if (awake >= budget) {
+                return 2;
+            }
+            if (avr->pc == from && code == 0xCFFFU) {
+                return 4; /* rjmp to itself */
+            }
+        } else if (waiting_first == waiting_end && avr->cycle - last_fed > QUIET_CYCLES) {
+            return 0;
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    elf_firmware_t firmware = {0};
+    uint32_t flags = 0, count, address;
+    uint64_t budget;
+    FILE *file;
+    if (argc != 7 || elf_read_firmware(argv[1], &firmware)) {
+        fprintf(stderr, "usage: avr_runner FIRMWARE.elf MCU CLOCK_HZ BUDGET STATICS_END STARTS.bin\n");
+        return 2;
+    }
+    firmware.frequency = (uint32_t)strtoul(argv[3], NULL, 10);
+    avr = avr_make_mcu_by_name(argv[2]);
+    if (!avr || avr_init(avr)) {
+        fprintf(stderr, "simavr does not know %s\n", argv[2]);
+        return 2;
+    }
+    avr->log = LOG_ERROR;
+    avr_load_firmware(avr, &firmware);
+    avr->sleep = on_sleep;
+    words = (avr->flashend + 1U) / 2U;
+    starts = calloc(words, 1);
+    file = fopen(argv[6], "rb");
+    if (!starts || !file) {
+        return 2;
+    }
+    while (fread(&address, 4, 1, file) == 1) {
+        if (address / 2U < words) {
+            starts[address / 2U] = 1;
+        }
+    }
+    fclose(file);
+    avr_ioctl(avr, AVR_IOCTL_UART_SET_FLAGS('0'), &flags);
+    to_core = avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_INPUT);
+    avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUTPUT), on_byte, NULL);
+    avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUT_XON), on_xon, NULL);
+    avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUT_XOFF), on_xoff, NULL);
+    here = child(-1, 0, 0, UINT32_MAX);
+    budget = strtoull(argv[4], NULL, 10);
+    while (fread(&count, 4, 1, stdin) == 1 && count != UINT32_MAX) {
+        int why;
+        uint32_t lowest = UINT32_MAX;
+        int n;
+        waiting = realloc(waiting, count + 1U);
+        waiting_first = 0;
+        waiting_end = count;
+        if (!waiting || fread(waiting, 1, count, stdin) != count) {
+            return 2;
+        }
+        printf("sent ");
+        why = run(budget, (uint32_t)strtoul(argv[5], NULL, 10));
+        for (n = 0; n < place_count; n++) {
+            lowest = places[n].lowest < lowest ? places[n].lowest : lowest;
+        }
+        printf("\nran %d %llu %llu %u %u\n", why, (unsigned long long)awake, (unsigned long long)instructions, lowest,
+               avr->pc);
+        fflush(stdout);
+    }
+    print_counts();
+    return 0;
+}
