@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -45,6 +46,8 @@ def _finish(scope: Scope, op: Contract | Scale, bound: Bound, value: Value) -> N
 def product(graph: Graph, a: Value, b: Value, axes: str) -> Value:
     """The sum of a*b over the letters missing from the output: transpose, reshape, MatMul, and back."""
     a_axes, b_axes, out_axes = split_axes(axes)
+    if b.batched and not a.batched:  # samples are rows
+        a, b, a_axes, b_axes = b, a, b_axes, a_axes
     extents = dict(zip(a_axes + b_axes, a.shape + b.shape, strict=True))
     a, a_axes = _summed_alone(graph, a, a_axes, b_axes + out_axes)
     b, b_axes = _summed_alone(graph, b, b_axes, a_axes + out_axes)
@@ -66,11 +69,15 @@ def product(graph: Graph, a: Value, b: Value, axes: str) -> Value:
     joined = graph.emit(operator, [left, right], a.dtype, shape, batched=False)
     order = [*both, *only_a, *only_b]
     dims = [-1 if letter == SAMPLES else extents[letter] for letter in order]
-    flat = graph.constant(dims, np.int64, "shape")
     back = [order.index(letter) for letter in whole_out]
-    out_shape = tuple(extents[letter] for letter in out_axes)
+    out_shape = tuple(extents[letter] for letter in order if letter != SAMPLES)
     batched = bool(samples)
-    value = graph.emit("Reshape", [joined, flat], a.dtype, out_shape, batched)
+    if len(dims) == len(joined.shape) and sum(d == -1 for d in dims) == len([0 for p in (both, only_a, only_b) if p == [SAMPLES]]):
+        value = replace(joined, shape=out_shape, batched=batched)
+    else:
+        flat = graph.constant(dims, np.int64, "shape")
+        value = graph.emit("Reshape", [joined, flat], a.dtype, out_shape, batched)
+    out_shape = tuple(extents[letter] for letter in out_axes)
     if back != sorted(back):
         value = graph.emit("Transpose", [value], a.dtype, out_shape, batched, perm=back)
     return value
