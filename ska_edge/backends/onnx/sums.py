@@ -72,7 +72,7 @@ def product(graph: Graph, a: Value, b: Value, axes: str) -> Value:
     back = [order.index(letter) for letter in whole_out]
     out_shape = tuple(extents[letter] for letter in order if letter != SAMPLES)
     batched = bool(samples)
-    if len(dims) == len(joined.shape) and sum(d == -1 for d in dims) == len([0 for p in (both, only_a, only_b) if p == [SAMPLES]]):
+    if dims == [_extent(part, extents) for number, part in enumerate((both, only_a, only_b)) if part or number]:
         value = replace(joined, shape=out_shape, batched=batched)
     else:
         flat = graph.constant(dims, np.int64, "shape")
