@@ -8,19 +8,9 @@ from itertools import groupby
 import onnx
 from onnx import AttributeProto, helper
 
-from .graph import OPSET, Graph
+from .graph import OPSET, Graph, names_read
 
 DOMAIN = "ska_edge"
-
-
-def names_read(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
-    """Every name that nodes read, bodies included, in order; those that a body makes itself too."""
-    for node in nodes:
-        yield from node.input
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                yield from names_read(attribute.g.node)
-                yield from (value.name for value in attribute.g.output)
 
 
 def renamed(nodes: Sequence[onnx.NodeProto], names: Mapping[str, str]) -> list[onnx.NodeProto]:

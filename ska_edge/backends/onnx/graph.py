@@ -7,7 +7,7 @@ whatever its parts did.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
@@ -265,6 +265,16 @@ class Graph:
         last.output[0] = last.name = unique
         return replace(value, name=unique)
 
+    def prune(self, wanted: Iterable[str]) -> None:
+        """Drop nodes and constants that no wanted value needs."""
+        needed, kept = set(wanted), []
+        for node, group in zip(reversed(self.nodes), reversed(self.groups), strict=True):
+            if needed & set(node.output):
+                needed |= set(names_read([node]))
+                kept.append((node, group))
+        self.nodes, self.groups = [node for node, _ in reversed(kept)], [group for _, group in reversed(kept)]
+        self.constants = {name: tensor for name, tensor in self.constants.items() if name in needed}
+
     def _binary(self, operator: str, a: Operand, b: Operand, dtype: np.dtype[Any] | None = None) -> Value:
         given = next(x.dtype for x in (a, b) if isinstance(x, Value))
         values = self.aligned(*(x if isinstance(x, Value) else self.constant(x, given) for x in (a, b)))
@@ -272,6 +282,16 @@ class Graph:
             raise TypeError(f"{operator} of {values[0]} and {values[1]}")
         shape = np.broadcast_shapes(values[0].shape, values[1].shape)
         return self.emit(operator, values, dtype or given, shape)
+
+
+def names_read(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
+    """Every name that nodes read, bodies included, in order; those that a body makes itself too."""
+    for node in nodes:
+        yield from node.input
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from names_read(attribute.g.node)
+                yield from (value.name for value in attribute.g.output)
 
 
 def _wrapped(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -33,7 +33,9 @@ from ...operations import (
 from ...program import Program
 from ...proof import Bound, prove
 from . import choices, sums, tables, updates
+from . import quantised as quantised_form
 from .graph import IR_VERSION, OPSET, Graph, Value, stored_dtype
+from .quantised import QuantisedScope
 from .scope import Scope
 
 NEXT = ".next"
@@ -53,6 +55,7 @@ _RULES: dict[type[Op], Callable[[Scope, Any, Bound], None]] = {
     Arg: choices.arg,
     Advance: updates.advance,
 }
+_QUANTISED = {**_RULES, Contract: quantised_form.contract, Scale: quantised_form.scale, Lut: quantised_form.lut}
 
 
 @dataclass
@@ -91,14 +94,16 @@ def translate(
     baked: bool = False,
     batched: bool = False,
     written_out: int = WRITTEN_OUT,
+    quantised: bool = False,
 ) -> Translation:
     """Operations first to last - 1 of a section.
 
     `collect`: the tensors to give out; without, every one that is written.  `baked`: state becomes constants.
-    `batched`: the section's inputs get a batch axis in front; only where no state is written.
+    `batched`: the section's inputs get a batch axis in front; only where no state is written.  `quantised`: in the form
+    that runtimes fuse; the same bits.
     """
     graph = Graph()
-    scope = Scope(program, graph, written_out)
+    scope = (QuantisedScope if quantised else Scope)(program, graph, written_out)
     done = Translation(program, graph)
     span = range(*slice(first, last).indices(len(program.sections[section])))
     reads, writes = borders(program, section, span)
@@ -123,6 +128,7 @@ def translate(
         value = scope.values[name]
         border = stored_dtype(program.by_name[name].format)
         done.outputs[name] = graph.cast(value, border, names[name])
+    graph.prune(value.name for value in done.outputs.values())
     return done
 
 
@@ -134,7 +140,8 @@ def emit(scope: Scope, section: str, span: range, bounds: dict[int, Bound]) -> N
         graph.group = f"layer_{op.layer}" if op.layer is not None else ""
         graph.scope = f"{section}_{position}_{op.verb}"
         graph.remark = f"{section}[{position}] {op.verb} -> {', '.join(op.outputs().values())}"
-        _RULES[type(op)](scope, op, bounds[position])
+        rules = _QUANTISED if isinstance(scope, QuantisedScope) else _RULES
+        rules[type(op)](scope, op, bounds[position])
 
 
 def borders(program: Program, section: str, span: range) -> tuple[set[str], list[str]]:
