@@ -228,6 +228,15 @@ class Graph:
         constant = self.constant(table, dtype, name)
         return self.emit("Gather", [constant, index], constant.dtype, index.shape, axis=0)
 
+    def look_up(self, table: npt.ArrayLike, index: Value, dtype: npt.DTypeLike, name: str) -> Value:
+        """The same for large batches: ONNX Runtime's GatherElements takes a third of its Gather's time an element."""
+        constant = self.constant(table, dtype, name)
+        wanted = self.constant([-1], INT64, "shape")
+        flat = self.emit("Reshape", [index, wanted], index.dtype, (index.size,), batched=False)
+        found = self.emit("GatherElements", [constant, flat], constant.dtype, flat.shape, batched=False, axis=0)
+        shape = self.constant([*([-1] if index.batched else []), *index.shape], INT64, "shape")
+        return self.emit("Reshape", [found, shape], constant.dtype, index.shape, index.batched)
+
     # -- shapes -------------------------------------------------------------------------------------------------
 
     def reshape(self, value: Value, shape: tuple[int, ...]) -> Value:

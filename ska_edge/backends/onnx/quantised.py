@@ -101,7 +101,7 @@ def lut(scope: Scope, op: Lut, bound: Bound) -> None:
 def _look_up(scope: QuantisedScope, name: str, index: Value, table: IntArray) -> None:
     fmt = scope.tensor(name).format
     table = np.clip(table, fmt.lo, fmt.hi)
-    value = scope.graph.take(table, index, stored_dtype(fmt), f"{name}.table")
+    value = scope.graph.look_up(table, index, stored_dtype(fmt), f"{name}.table")
     scope.lookups[name] = index, table
     scope.values[name] = scope.graph.renamed(value, name)
 
@@ -113,7 +113,7 @@ def _unsigned(scope: QuantisedScope, name: str) -> tuple[Value, int]:
         return value, 0
     if name in scope.lookups:
         index, table = scope.lookups[name]
-        return graph.take(table + 128, index, U8, f"{name}.plus_128"), 128
+        return graph.look_up(table + 128, index, U8, f"{name}.plus_128"), 128
     flipped = graph.constant(128, U8)
     return graph.emit("BitwiseXor", [graph.cast(value, U8), flipped], U8, value.shape), 128
 
