@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .common import data_options, emit, json_option, load_data
+
+if TYPE_CHECKING:
+    from ..program import Program
 
 
 @click.command()
@@ -28,9 +32,9 @@ def export(
     label_column: str,
     as_json: bool,
 ) -> None:
-    """Write MODEL as a library: FORMAT is c, arduino, platformio or zephyr.
+    """Write MODEL as a library, FORMAT c, arduino, platformio or zephyr, or as ONNX models, FORMAT onnx.
 
-    Its example learns a few samples and checks its own state against the oracle's.  They come from --dataset or --data;
+    A library's example learns a few samples and checks its own state against the oracle's.  They come from --dataset or --data;
     without, from the digits where the model learnt those, else they are made up.
     """
     from .. import codec
@@ -38,9 +42,12 @@ def export(
     from ..export import FORMATS
     from ..export import export as write
 
-    if format not in FORMATS:
-        raise SkaError(f"format {format!r}: allowed are {', '.join(FORMATS)}")
+    if format not in (*FORMATS, "onnx"):
+        raise SkaError(f"format {format!r}: allowed are {', '.join(FORMATS)}, onnx")
     program = codec.load(model)
+    if format == "onnx":
+        _export_onnx(program, model, out or f"{Path(model).stem}_onnx", name or Path(model).stem, force, as_json)
+        return
     data = None if dataset is None and file is None else load_data(dataset, file, label_column)
     stem = Path(model).stem
     done = write(program, format, out or f"{stem}_{format}", name or stem, data, force)
@@ -50,6 +57,20 @@ def export(
         print(f"{done.out}: {done.name}, {len(done.files)} files; README.md says how to build")
         print(f"  example: {len(example.labels)} samples ({example.source}); its state must have CRC-32 ", end="")
         print(f"{example.state_crc:08x}")
+        print(f"  program {program.program_digest[:16]}  state {program.state_digest[:16]}")
+
+    emit(as_json, {"model": model, **done.to_json()}, human)
+
+
+def _export_onnx(program: Program, model: str, out: str, name: str, force: bool, as_json: bool) -> None:
+    from ..export.onnx import export_onnx
+
+    done = export_onnx(program, out, name, force)
+
+    def human() -> None:
+        print(f"{done.out}: {len(done.nodes)} models, checked")
+        for file, nodes in done.nodes.items():
+            print(f"  {file}.onnx: {nodes} nodes")
         print(f"  program {program.program_digest[:16]}  state {program.state_digest[:16]}")
 
     emit(as_json, {"model": model, **done.to_json()}, human)

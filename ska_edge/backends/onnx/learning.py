@@ -12,13 +12,13 @@ from ...operations import Role
 from ...program import Program
 from .borders import layers_as_functions, made, renamed
 from .graph import BATCH, INT64, Graph, Value
-from .translate import NEXT, Translation, translate
+from .translate import NEXT, WRITTEN_OUT, Translation, translate
 
 ROWS = "samples"
 STEPS = "steps"
 
 
-def step_model(program: Program, section: str, name: str, doc: str, *, functions: bool, written_out: int) -> onnx.ModelProto:
+def step_model(program: Program, section: str, name: str, doc: str, *, functions: bool, written_out: int = WRITTEN_OUT) -> onnx.ModelProto:
     """One run of a section: state in, state out."""
     done = translate(program, section, collect=_kept(program), written_out=written_out)
     local = layers_as_functions(done.graph, section, [v.name for v in done.outputs.values()]) if functions else []
