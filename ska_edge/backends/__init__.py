@@ -21,7 +21,7 @@ _EXECUTORS: dict[str, tuple[str, str]] = {
     "qemu-m33": ("ska_edge.backends.c.emulated", "QemuM33"),
     "qemu-rv32": ("ska_edge.backends.c.emulated", "QemuRv32"),
     "simavr-atmega328p": ("ska_edge.backends.c.emulated", "SimavrAtmega328p"),
-    "onnxruntime": ("ska_edge.backends.onnx.executors", "RuntimeExecutor"),
+    "onnxruntime": ("ska_edge.backends.onnx.runtime", "RuntimeExecutor"),
     "onnx-reference": ("ska_edge.backends.onnx.executors", "ReferenceExecutor"),
 }
 NAMES = tuple(_EXECUTORS)

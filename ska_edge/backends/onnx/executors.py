@@ -1,4 +1,4 @@
-"""Executors over ONNX models: the same generated graphs, whatever runtime carries them out."""
+"""What executors over ONNX models share: the same generated graphs, whatever runtime carries them out."""
 
 from __future__ import annotations
 
@@ -123,24 +123,3 @@ class ReferenceExecutor(OnnxExecutor):
         return lambda feeds: list(evaluator.run(None, feeds))
 
 
-class RuntimeExecutor(OnnxExecutor):
-    """`onnxruntime`: an InferenceSession on one thread of the CPU."""
-
-    name = "onnxruntime"
-    optimisation: ClassVar[str] = "ORT_ENABLE_ALL"
-
-    def load(self, model: onnx.ModelProto) -> Run:
-        """A session."""
-        session = open_session(model.SerializeToString(), self.optimisation)
-        return lambda feeds: list(session.run(None, feeds))
-
-
-def open_session(model: bytes, optimisation: str = "ORT_ENABLE_ALL") -> Any:
-    """An InferenceSession on one thread of the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, optimisation)
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
