@@ -11,16 +11,20 @@ from .scope import Scope, dtype_for
 
 
 def outer_update(scope: Scope, op: OuterUpdate, bound: Bound) -> None:
-    """The outer product, dithered, onto the weights."""
+    """The outer product, dithered, onto the weights; s has the first axes of w, x the last ones."""
     graph, dtype = scope.graph, dtype_for(bound)
-    neurons, inputs = scope.tensor(op.w).shape
-    s = graph.reshape(scope.as_dtype(op.s, dtype), (neurons, 1))
-    moved = graph.mul(s, scope.as_dtype(op.x, dtype))
+    shape, w = scope.tensor(op.w).shape, scope.as_dtype(op.w, dtype)
+    s, x = scope.as_dtype(op.s, dtype), scope.as_dtype(op.x, dtype)
+    neurons = s.size
+    if op.towards:
+        x = graph.sub(graph.shift_left(x, op.x_shift), graph.shift_left(w, op.w_shift))
+    moved = graph.mul(graph.reshape(s, s.shape + (1,) * (len(shape) - len(s.shape))), x)
     if op.shift:
-        rows, columns = np.arange(neurons).reshape(neurons, 1), np.arange(inputs)
-        moved = graph.add(moved, scope.scaled_offsets(scope.offsets(columns, rows, op.t), op.shift, dtype))
+        inputs = np.arange(w.size // neurons).reshape(shape[len(s.shape) :])
+        rows = np.arange(neurons).reshape(s.shape + (1,) * inputs.ndim)
+        moved = graph.add(moved, scope.scaled_offsets(scope.offsets(inputs, rows, op.t), op.shift, dtype))
         moved = graph.shift_right(moved, op.shift)
-    scope.put_saturated(op.w, graph.add(scope.as_dtype(op.w, dtype), moved), bound)
+    scope.put_saturated(op.w, graph.add(w, moved), bound)
 
 
 def update(scope: Scope, op: Update, bound: Bound) -> None:
