@@ -21,8 +21,10 @@ from .demo import demo
 from .device import device
 from .export import export
 from .flash import flash
+from .import_model import import_model
 from .paper import paper
 from .predict import predict
+from .probe import probe
 from .show import show
 from .train import train
 from .verify import verify
@@ -72,7 +74,23 @@ def main() -> None:
     """Learning on the device without backprop: the same bits on every backend."""
 
 
-for _verb in (demo, paper, train, predict, show, verify, bench, boards, build, flash, device, export, compare):
+for _verb in (
+    demo,
+    paper,
+    train,
+    predict,
+    show,
+    verify,
+    bench,
+    boards,
+    build,
+    flash,
+    device,
+    export,
+    compare,
+    import_model,
+    probe,
+):
     main.add_command(_verb)
 
 __all__ = ["main"]
