@@ -39,5 +39,7 @@ def open_executor(name: str, program: Program) -> Executor:
     try:
         executor: Callable[[Program], Executor] = getattr(import_module(module), attribute)
     except ImportError as error:
-        raise MissingError(f"executor {name}: {error.name} is not installed; pip install {_PACKAGES.get(str(error.name), error.name)}") from None
+        raise MissingError(
+            f"executor {name}: {error.name} is not installed; pip install {_PACKAGES.get(str(error.name), error.name)}"
+        ) from None
     return executor(program)

@@ -34,8 +34,8 @@ def export(
 ) -> None:
     """Write MODEL as a library, FORMAT c, arduino, platformio or zephyr, or as ONNX models, FORMAT onnx.
 
-    A library's example learns a few samples and checks its own state against the oracle's.  They come from --dataset or --data;
-    without, from the digits where the model learnt those, else they are made up.
+    A library's example learns a few samples and checks its own state against the oracle's.  They come from --dataset or
+    --data; without, from the digits where the model learnt those, else they are made up.
     """
     from .. import codec
     from ..errors import SkaError

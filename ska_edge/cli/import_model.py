@@ -57,7 +57,9 @@ def import_model(
             "float_accuracy": done.float_accuracy,
             "clipped": done.clipped,
         }
-        accuracy = "" if done.accuracy is None else f"; accuracy {done.accuracy:.4f}, in float {done.float_accuracy:.4f}"
+        accuracy = (
+            "" if done.accuracy is None else f"; accuracy {done.accuracy:.4f}, in float {done.float_accuracy:.4f}"
+        )
         words = f"{'-'.join(map(str, done.shape))}, the same class on {done.agreement:.1%} of the rows{accuracy}"
         if done.agreement < AGREES_AT_LEAST:
             warn(f"{done.agreement:.1%} of the rows are decided as in float32; try --profile w16d15")

@@ -76,7 +76,7 @@ def export_onnx(program: Program, out: str | Path, name: str, force: bool = Fals
             "exponent": sample.format.exponent,
             "lo": sample.format.lo,
             "hi": sample.format.hi,
-            "formula": "min(max(floor((min(max((x - low) / (high - low), 0), 1) - centre) * 2^-exponent + 1/2), lo), hi)",
+            "formula": "clip(floor((clip((x - low) / (high - low), 0, 1) - centre) * 2^-exponent + 1/2), lo, hi)",
         },
         "inputs": [_border(program, t.name) for t in program.of_role(Role.INPUT)],
         "outputs": [_border(program, t.name) for t in program.of_role(Role.OUTPUT)],

@@ -48,7 +48,10 @@ def layers_as_functions(graph: Graph, section: str, wanted: Iterable[str]) -> li
 
     Constants move into the function, so that its signature is what passes between layers, and state.
     """
-    runs = [(key, [node for _, node in group]) for key, group in groupby(zip(graph.groups, graph.nodes, strict=True), lambda pair: pair[0])]
+    runs = [
+        (key, [node for _, node in group])
+        for key, group in groupby(zip(graph.groups, graph.nodes, strict=True), lambda pair: pair[0])
+    ]
     functions, nodes, groups = [], [], []
     names: dict[str, int] = {}
     for number, (group, inside) in enumerate(runs):

@@ -97,9 +97,7 @@ class OnnxExecutor(Executor):
         if key not in self._loaded:
             states = [tensor.name for tensor in self.program.of_role(Role.STATE)]
             wanted = None if collect is None else [*states, *collect]
-            translation = translate(
-                self.program, section, start, stop, collect=wanted, written_out=self.written_out
-            )
+            translation = translate(self.program, section, start, stop, collect=wanted, written_out=self.written_out)
             run = self.load(translation.model(f"{section}_{start}_{stop}")) if translation.outputs else _nothing
             self._loaded[key] = translation, run
         return self._loaded[key]
@@ -121,5 +119,3 @@ class ReferenceExecutor(OnnxExecutor):
 
         evaluator = ReferenceEvaluator(model)
         return lambda feeds: list(evaluator.run(None, feeds))
-
-

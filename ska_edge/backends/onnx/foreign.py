@@ -78,7 +78,9 @@ def read_foreign(path: str | Path) -> Foreign:
     name, model = str(path), load_model(Path(path))
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset not in OPSETS:
-        raise FileError(f"{name}: opset {opset}; allowed are {OPSETS.start} to {OPSETS.stop - 1}; convert it with onnx.version_converter")
+        raise FileError(
+            f"{name}: opset {opset}; allowed are {OPSETS.start} to {OPSETS.stop - 1}; convert it with onnx.version_converter"
+        )
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # the checker's and shape inference's

@@ -99,7 +99,9 @@ class Graph:
         array = np.array(_wrapped(np.asarray(values), np.dtype(dtype)), order="C")
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
-            hint = f"{array.dtype.name}.{array.item()}".replace("-", "minus_") if array.ndim == 0 else name or "constant"
+            hint = (
+                f"{array.dtype.name}.{array.item()}".replace("-", "minus_") if array.ndim == 0 else name or "constant"
+            )
             unique = self.unique(hint)
             self.constants[unique] = numpy_helper.from_array(array, unique)
             self._known[key] = Value(unique, array.dtype, array.shape)
@@ -151,23 +153,23 @@ class Graph:
         return self.emit("Cast", [value], wanted, value.shape, name=name, to=tensor_type)
 
     def add(self, a: Operand, b: Operand) -> Value:
-        """a + b."""
+        """A + b."""
         return a if b == 0 and isinstance(a, Value) else self._binary("Add", a, b)
 
     def sub(self, a: Operand, b: Operand) -> Value:
-        """a - b."""
+        """A - b."""
         return a if b == 0 and isinstance(a, Value) else self._binary("Sub", a, b)
 
     def mul(self, a: Operand, b: Operand) -> Value:
-        """a * b."""
+        """A * b."""
         return a if b == 1 and isinstance(a, Value) else self._binary("Mul", a, b)
 
     def bit_and(self, a: Operand, b: Operand) -> Value:
-        """a & b."""
+        """A & b."""
         return self._binary("BitwiseAnd", a, b)
 
     def shift_left(self, value: Value, n: int) -> Value:
-        """value << n."""
+        """Value << n."""
         return self.mul(value, 1 << n)
 
     def shift_right(self, value: Value, n: int) -> Value:
@@ -209,11 +211,11 @@ class Graph:
         return self.where(self.less(a, b), b, a, a.dtype)
 
     def less(self, a: Operand, b: Operand) -> Value:
-        """a < b."""
+        """A < b."""
         return self._binary("Less", a, b, np.dtype(bool))
 
     def equal(self, a: Operand, b: Operand) -> Value:
-        """a == b."""
+        """A == b."""
         return self._binary("Equal", a, b, np.dtype(bool))
 
     def where(self, condition: Value, a: Operand, b: Operand, dtype: np.dtype[Any]) -> Value:

@@ -22,8 +22,29 @@ from ...program import Encoding, Program
 from .foreign import Foreign, features_of, read_foreign
 
 AFFINE = frozenset(
-    "Add AveragePool BatchNormalization Cast Constant Conv Div Dropout Flatten Gemm GlobalAveragePool Identity MatMul "
-    "Mul Pad Reshape Shape Squeeze Sub Transpose Unsqueeze".split()
+    [
+        "Add",
+        "AveragePool",
+        "BatchNormalization",
+        "Cast",
+        "Constant",
+        "Conv",
+        "Div",
+        "Dropout",
+        "Flatten",
+        "Gemm",
+        "GlobalAveragePool",
+        "Identity",
+        "MatMul",
+        "Mul",
+        "Pad",
+        "Reshape",
+        "Shape",
+        "Squeeze",
+        "Sub",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 LAST = frozenset(["Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "Identity"])
 MAX_WEIGHTS = 1 << 22
@@ -76,7 +97,9 @@ def import_model(path: str | Path, data: Dataset, profile: str = "w8d8") -> Impo
 
     chosen = Learner(program).predict_many(rows)
     wanted = foreign.values([choose], rows)[0].reshape(len(rows), -1).argmax(axis=1)
-    right = None if data.labels is None else (float((chosen == data.labels).mean()), float((wanted == data.labels).mean()))
+    right = (
+        None if data.labels is None else (float((chosen == data.labels).mean()), float((wanted == data.labels).mean()))
+    )
     return Imported(program, shape, float((chosen == wanted).mean()), right and right[0], right and right[1], clipped)
 
 
@@ -122,12 +145,16 @@ def _affine(foreign: Foreign, start: str, end: str) -> tuple[FloatArray, FloatAr
     run = piece.session([end])
     zero = run(np.zeros((1, width)))[0].reshape(-1)
     if zero.size * width > MAX_WEIGHTS:
-        raise FileError(f"{foreign.path}: {start} to {end} has {zero.size} x {width} weights; allowed are {MAX_WEIGHTS}")
+        raise FileError(
+            f"{foreign.path}: {start} to {end} has {zero.size} x {width} weights; allowed are {MAX_WEIGHTS}"
+        )
     matrix = run(np.eye(width))[0].reshape(width, -1) - zero
     trial = np.random.default_rng(0).standard_normal((4, width))
     error = np.abs(run(trial)[0].reshape(4, -1) - (trial @ matrix + zero)).max()
     if not error <= TOLERANCE * (1.0 + np.abs(matrix).sum(axis=0).max()):
-        raise FileError(f"{foreign.path}: {start} to {end} is not affine (off by {error:.3g}); its layers cannot be honoured")
+        raise FileError(
+            f"{foreign.path}: {start} to {end} is not affine (off by {error:.3g}); its layers cannot be honoured"
+        )
     return matrix.T, zero
 
 

@@ -40,7 +40,10 @@ class NodeServer:
                 f"(another folder: {FOLDER_VARIABLE})"
             )
         self._process = subprocess.Popen(
-            [node, str(SERVER), str(folder), package], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [node, str(SERVER), str(folder), package],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         self.close = weakref.finalize(self, _end, self._process)
 

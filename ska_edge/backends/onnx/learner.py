@@ -78,7 +78,10 @@ class ExportedExecutor(RuntimeExecutor):
         if key not in self._loaded:
             kept = [tensor.name for tensor in self.program.of_role(Role.STATE, Role.OUTPUT)]
             translation = translate(self.program, section, collect=kept, batched=section == "infer")
-            self._loaded[key] = translation, SessionRun(_session(self._folder / FILES[section], self.program, translation))
+            self._loaded[key] = (
+                translation,
+                SessionRun(_session(self._folder / FILES[section], self.program, translation)),
+            )
         return self._loaded[key]
 
 
@@ -95,7 +98,9 @@ def load_model(path: Path) -> onnx.ModelProto:
         missing = error.filename or path
         raise FileError(f"{path}: cannot be read ({missing} does not exist)") from None
     except Exception as error:  # protobuf's, onnx's checker's and the file system's have no common base
-        raise FileError(f"{path}: no ONNX model ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from None
+        raise FileError(
+            f"{path}: no ONNX model ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        ) from None
 
 
 def write_state(path: str | Path, program: Program, state: Mapping[str, IntArray]) -> None:
@@ -103,8 +108,9 @@ def write_state(path: str | Path, program: Program, state: Mapping[str, IntArray
     arrays: dict[str, Any] = {
         tensor.name: state[tensor.name].astype(stored_dtype(tensor.format)) for tensor in program.of_role(Role.STATE)
     }
+    arrays[DIGEST] = np.array(program.program_digest)
     buffer = io.BytesIO()
-    np.savez(buffer, **{DIGEST: np.array(program.program_digest)}, **arrays)
+    np.savez(buffer, allow_pickle=False, **arrays)
     write_atomically(Path(path), buffer.getvalue())
 
 
@@ -138,5 +144,7 @@ def _session(path: Path, program: Program, translation: Translation) -> Any:
     names = [value.name for value in model.graph.input], [value.name for value in model.graph.output]
     wanted = [v.name for v in translation.inputs.values()], [v.name for v in translation.outputs.values()]
     if digest != program.program_digest or names != wanted:
-        raise FileError(f"{path}: written for program {digest[:16]}, wanted is {program.program_digest[:16]}; export again")
+        raise FileError(
+            f"{path}: written for program {digest[:16]}, wanted is {program.program_digest[:16]}; export again"
+        )
     return open_session(model.SerializeToString())

@@ -18,7 +18,9 @@ ROWS = "samples"
 STEPS = "steps"
 
 
-def step_model(program: Program, section: str, name: str, doc: str, *, functions: bool, written_out: int = WRITTEN_OUT) -> onnx.ModelProto:
+def step_model(
+    program: Program, section: str, name: str, doc: str, *, functions: bool, written_out: int = WRITTEN_OUT
+) -> onnx.ModelProto:
     """One run of a section: state in, state out."""
     done = translate(program, section, collect=_kept(program), written_out=written_out)
     local = layers_as_functions(done.graph, section, [v.name for v in done.outputs.values()]) if functions else []
@@ -95,9 +97,7 @@ class _Outer:
     def rows(self, tensor: str, inside: Translation) -> str:
         """A graph input with one row a sample."""
         value = inside.inputs[tensor]
-        info = helper.make_tensor_value_info(
-            tensor, helper.np_dtype_to_tensor_dtype(value.dtype), [ROWS, *value.shape]
-        )
+        info = helper.make_tensor_value_info(tensor, helper.np_dtype_to_tensor_dtype(value.dtype), [ROWS, *value.shape])
         self.graph_inputs.append(info)
         return tensor
 

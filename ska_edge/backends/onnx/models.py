@@ -41,12 +41,21 @@ def models(program: Program) -> dict[str, onnx.ModelProto]:
             ),
             "infer_exact": lambda: _infer(program, "infer_exact", f"{_INFER}  In integers.", baked=True),
             "infer_qdq": lambda: _infer(
-                program, "infer_qdq", f"{_INFER}  The same bits, in the form that runtimes fuse.", baked=True, fused=True
+                program,
+                "infer_qdq",
+                f"{_INFER}  The same bits, in the form that runtimes fuse.",
+                baked=True,
+                fused=True,
             ),
             "infer_step": lambda: _infer(program, "infer_step", "Decisions of a batch; the state goes in by name."),
             "learn_step": lambda: step_model(program, "learn", "learn_step", _LEARN, functions=True),
             "learn_step_inline": lambda: step_model(
-                program, "learn", "learn_step_inline", f"{_LEARN}  Without functions and loops.", functions=False, written_out=ALWAYS
+                program,
+                "learn",
+                "learn_step_inline",
+                f"{_LEARN}  Without functions and loops.",
+                functions=False,
+                written_out=ALWAYS,
             ),
             "learn_loop": lambda: samples_model(program, "learn_loop", _LOOP),
         }

@@ -48,7 +48,7 @@ class _Real:
         return value if factor == 1.0 else self.graph.mul(value, self.graph.constant(factor, FLOAT))
 
     def finish(self, op: Contract | Scale, value: Value) -> None:
-        """gain * value + c in units of the output: powers of two that are 1 where exponents match."""
+        """Gain * value + c in units of the output: powers of two that are 1 where exponents match."""
         read = sum(self.tensor(name).format.exponent for name in (op.a, op.b) if name is not None)
         unit = self.tensor(op.out).format.exponent - op.shift
         value = self.times(value, op.gain * 2.0 ** (unit - read))
@@ -97,7 +97,9 @@ class _Real:
 
     def arg(self, op: Arg) -> None:
         a = self.get(op.a)
-        self.put(op.out, self.graph.emit("ArgMax" if op.largest else "ArgMin", [a], INT64, a.shape[:-1], axis=-1, keepdims=0))
+        self.put(
+            op.out, self.graph.emit("ArgMax" if op.largest else "ArgMin", [a], INT64, a.shape[:-1], axis=-1, keepdims=0)
+        )
 
     def _picked(self, source: str, index: Any) -> Value:
         flat = self.graph.reshape(self.get(source), (self.tensor(source).size,))
@@ -126,7 +128,10 @@ def translate_real(program: Program, collect: Sequence[str]) -> Translation:
     done.inputs[sample.name] = features = Value(graph.unique(sample.name), FLOAT, sample.shape, batched=True)
     names = {name: graph.unique(name) for name in collect}
     encoding = program.encoding
-    unit = real.times(graph.sub(features, graph.constant(encoding.low, FLOAT)) if encoding.low else features, 1.0 / (encoding.high - encoding.low))
+    unit = real.times(
+        graph.sub(features, graph.constant(encoding.low, FLOAT)) if encoding.low else features,
+        1.0 / (encoding.high - encoding.low),
+    )
     ends = [graph.constant(0.0, FLOAT), graph.constant(1.0, FLOAT)]
     unit = graph.emit("Clip", [unit, *ends], FLOAT, sample.shape)
     if any(encoding.centre):
@@ -146,5 +151,3 @@ def translate_real(program: Program, collect: Sequence[str]) -> Translation:
         done.outputs[name] = graph.cast(real.values[name], dtype, names[name])
     graph.prune(value.name for value in done.outputs.values())
     return done
-
-

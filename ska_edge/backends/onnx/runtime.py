@@ -85,9 +85,7 @@ class BoundSession:
         written = [name for name in translation.outputs if name not in translation.inputs]
         first |= {name: second[name] for name in written}
         self._sets = (first, {**first, **second})
-        self._bindings = tuple(
-            self._bind(translation, self._sets[turn], self._sets[1 - turn]) for turn in (0, 1)
-        )
+        self._bindings = tuple(self._bind(translation, self._sets[turn], self._sets[1 - turn]) for turn in (0, 1))
         self._turn = 0
         self.arrays: Mapping[str, Array] = first
 

@@ -87,7 +87,7 @@ class Scope:
         return self.graph.shift_right(value, shift)
 
     def _phase(self, t: str) -> Value:
-        """t * C modulo 2^16, or less a multiple of that: the factor is C - 2^16, so that int32 holds the product."""
+        """T * C modulo 2^16, or less a multiple of that: the factor is C - 2^16, so that int32 holds the product."""
         counter = self.get(t)
         if counter.name not in self._phases:
             low = self.graph.cast(self.graph.bit_and(counter, 0xFFFF), INT32)

@@ -38,7 +38,7 @@ def scale(scope: Scope, op: Scale, bound: Bound) -> None:
 
 
 def _finish(scope: Scope, op: Contract | Scale, bound: Bound, value: Value) -> None:
-    """gain * value + (c << c_shift), requantised."""
+    """Gain * value + (c << c_shift), requantised."""
     graph, out = scope.graph, scope.tensor(op.out)
     value = graph.mul(value, op.gain)
     if op.c is not None:

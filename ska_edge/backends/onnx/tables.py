@@ -25,7 +25,9 @@ def interpolated(graph: Graph, x: Value, table: IntArray, op: Lut | Flow) -> Val
     width, last = op.width, len(table) - 1
     slopes = np.diff(table)
     half = (1 << width) >> 1
-    bases = [(int(v) << width) - int(s) * (i << width) + half for i, (v, s) in enumerate(zip(table, slopes, strict=False))]
+    bases = [
+        (int(v) << width) - int(s) * (i << width) + half for i, (v, s) in enumerate(zip(table, slopes, strict=False))
+    ]
     d = graph.clip(graph.sub(x, op.lo), 0, last << width)
     segment = graph.quotient(d, width)
     segment = graph.clip(segment, 0, last - 1)
@@ -50,9 +52,7 @@ def flow(scope: Scope, op: Flow, bound: Bound) -> None:
     _, last, total, entropies = carried
     gain = scope.as_dtype(op.gain, INT64)
     factor = graph.mul(graph.cast(total, INT64), gain)
-    scope.put_saturated(
-        op.factor, scope.requantised(factor, op.shift, Rounding.LATTICE, op.row, op.t, z.size), bound
-    )
+    scope.put_saturated(op.factor, scope.requantised(factor, op.shift, Rounding.LATTICE, op.row, op.t, z.size), bound)
     emitted = graph.cast(first if op.emit_first else last, INT64 if op.decision_shift > 30 else INT32)
     emitted = scope.requantised(emitted, op.decision_shift, Rounding.HALF, 0, None, z.size)
     scope.put_saturated(op.decision, emitted)
@@ -99,7 +99,10 @@ class _Step:
 def _looped(graph: Graph, step: _Step, carried: list[Value], steps: int) -> list[Value]:
     """The same step as the body of a Loop."""
     names = ("y", "D", "S", "E")
-    inside = [Value(graph.unique(f"{graph.scope}/{n}"), v.dtype, v.shape, v.batched) for n, v in zip(names, carried, strict=True)]
+    inside = [
+        Value(graph.unique(f"{graph.scope}/{n}"), v.dtype, v.shape, v.batched)
+        for n, v in zip(names, carried, strict=True)
+    ]
     number = Value(graph.unique(f"{graph.scope}/step"), INT64, ())
     go_on = Value(graph.unique(f"{graph.scope}/go_on"), np.dtype(bool), ())
     with graph.body() as nodes:
@@ -108,7 +111,10 @@ def _looped(graph: Graph, step: _Step, carried: list[Value], steps: int) -> list
     body = helper.make_graph(
         nodes, f"{graph.scope}_step", [v.info() for v in (number, go_on, *inside)], [v.info() for v in (still, *after)]
     )
-    done = [Value(graph.unique(f"{graph.scope}/{n}.last"), v.dtype, v.shape, v.batched) for n, v in zip(names, carried, strict=True)]
+    done = [
+        Value(graph.unique(f"{graph.scope}/{n}.last"), v.dtype, v.shape, v.batched)
+        for n, v in zip(names, carried, strict=True)
+    ]
     trips = graph.constant(steps, INT64)
     true = graph.constant(np.array(True), bool)
     graph.append("Loop", [trips, true, *carried], done, body=body)

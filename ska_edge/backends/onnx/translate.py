@@ -55,7 +55,12 @@ _RULES: dict[type[Op], Callable[[Scope, Any, Bound], None]] = {
     Arg: choices.arg,
     Advance: updates.advance,
 }
-_QUANTISED = {**_RULES, Contract: quantised_form.contract, Scale: quantised_form.scale, Lut: quantised_form.lut}
+_QUANTISED: dict[type[Op], Callable[[Scope, Any, Bound], None]] = {
+    **_RULES,
+    Contract: quantised_form.contract,
+    Scale: quantised_form.scale,
+    Lut: quantised_form.lut,
+}
 
 
 @dataclass
