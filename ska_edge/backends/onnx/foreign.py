@@ -79,7 +79,7 @@ def read_foreign(path: str | Path) -> Foreign:
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset not in OPSETS:
         raise FileError(
-            f"{name}: opset {opset}; allowed are {OPSETS.start} to {OPSETS.stop - 1}; convert it with onnx.version_converter"
+            f"{name}: opset {opset}; allowed are {OPSETS.start} to {OPSETS.stop - 1}; see onnx.version_converter"
         )
     try:
         onnx.checker.check_model(model, full_check=True)

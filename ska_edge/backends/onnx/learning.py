@@ -28,7 +28,7 @@ def step_model(
 
 
 def samples_model(program: Program, name: str, doc: str) -> onnx.ModelProto:
-    """`learn` for many samples in one Run: a Scan over rows of samples and labels, state carried from one to the next."""
+    """`learn` for many samples in one Run: a Scan over rows of samples and labels that carries the state."""
     each = translate(program, "learn", collect=_kept(program))
     outer = _Outer(program)
     fed = [t for t in each.inputs if program.by_name[t].role is Role.INPUT]

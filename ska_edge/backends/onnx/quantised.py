@@ -5,8 +5,8 @@ beside them exactly, in any order of summation.  QuantizeLinear rounds ties to e
 an LSB more in the bias, and there are no ties.  What cannot be proved so small is translated as in `infer_exact`.
 
 Both operands are stored without sign, 128 higher, with a zero point of 128: products of u8 and s8 saturate on x86-64
-without VNNI.  The bias is subtracted, not added: ONNX Runtime takes a MatMul and an Add for a Gemm, whose bias it rounds
-to whole LSBs.
+without VNNI.  The bias is subtracted, not added: ONNX Runtime takes a MatMul and an Add for a Gemm, whose bias it
+rounds to whole LSBs.
 """
 
 from __future__ import annotations
