@@ -351,7 +351,7 @@ def test_the_same_program_gives_the_same_bytes(folder: Path, tmp_path: Path) -> 
 
 
 def test_round_trip(folder: Path, tmp_path: Path) -> None:
-    """500 samples in ONNX Runtime, a restart, back to `.ska`, on in Numba and in C: as if it had stayed in one place."""
+    """500 samples in ONNX Runtime, a restart, back to `.ska`, on in Numba and in C: as if it had stayed."""
     data = digits()
     labels = data.labels
     assert labels is not None
