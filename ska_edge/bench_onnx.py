@@ -40,7 +40,7 @@ def measure(
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     widths = parse_shape(shape)
-    data = data_for(widths[0], dataset)
+    data = data_for(Network(widths).widths[0], dataset)
     result: dict[str, Any] = {"shape": shape, "profile": profile, "data": data.name, "repeats": repeats}
     result["learn"], result["infer"], result["weights_changed"] = {}, {}, {}
     with threadpool_limits(1):
@@ -51,7 +51,7 @@ def measure(
             program = lower(network, profile, data.samples[:200], labels, encoding)
             rows = {"x": encode(program, data.samples[:256])}
             if name == "guided":
-                rows["label"] = data.labels[:256] if data.labels is not None else np.arange(256) % widths[-1]
+                rows["label"] = data.labels[:256] if data.labels is not None else np.arange(256) % network.widths[-1]
             plain = None
             if name == "published":
                 rate, steps = network.rule.rate, network.rule.forward_steps

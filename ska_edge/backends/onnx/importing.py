@@ -19,6 +19,7 @@ from ...fixed import FloatArray, dequantise, quantise
 from ...lowering import lower
 from ...network import Network
 from ...program import Encoding, Program
+from ...rules import Guided
 from .foreign import Foreign, features_of, read_foreign
 
 AFFINE = frozenset(
@@ -52,14 +53,26 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
+class GivenRule(Guided):
+    """The guided rule whose class layer starts from given weights, and reads decisions with their sign."""
+
+    class_weights: FloatArray = field(default_factory=lambda: np.zeros((0, 0)), compare=False)
+    rectified: bool = False
+
+    def start_heads(self, network: Network) -> list[FloatArray]:
+        """Fresh heads, and the given class layer."""
+        return [*super().start_heads(network)[:-1], self.class_weights]
+
+
+@dataclass(frozen=True)
 class GivenNetwork(Network):
     """A network that starts from given weights, one [outputs, inputs] matrix a layer, in units of its own inputs."""
 
     weights: tuple[FloatArray, ...] = field(default=(), compare=False)
 
     def start_weights(self) -> list[FloatArray]:
-        """The given ones; the class layer's halved, because a guided head starts at twice its start weights."""
-        return [*self.weights[:-1], self.weights[-1] / 2.0]
+        """The given ones."""
+        return list(self.weights)
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,7 @@ def import_model(path: str | Path, data: Dataset, profile: str = "w8d8") -> Impo
     encoding = data.encoding()
     weights, biases = _in_units(layers, encoding, foreign.features)
     shape = (foreign.features, *(len(matrix) for matrix in weights))
-    network = GivenNetwork(shape, weights=tuple(weights))
+    network = GivenNetwork(shape, GivenRule(class_weights=weights[-1]), weights=tuple(weights))
     meta = {"imported": Path(path).name, "dataset": data.name}
     fresh = lower(network, profile, rows, data.labels, encoding, meta)
     program, clipped = _with_weights(fresh, weights, biases)
@@ -200,4 +213,4 @@ def _with_weights(program: Program, weights: list[FloatArray], biases: list[Floa
     return program.with_state(state), clipped / total
 
 
-__all__ = ["GivenNetwork", "Imported", "import_model"]
+__all__ = ["Imported", "import_model"]

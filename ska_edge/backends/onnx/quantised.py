@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...fixed import IntArray
-from ...operations import Contract, Lut, Role, Rounding, Scale
+from ...operations import Contract, Lut, Role, Rounding, Scale, Select
 from ...proof import Bound
 from ...wellformed import split_axes
-from . import sums, tables
+from . import choices, sums, tables
 from .graph import INT32, Value, stored_dtype
 from .scope import Scope
 
@@ -69,16 +69,20 @@ def contract(scope: Scope, op: Contract, bound: Bound) -> None:
 
 
 def scale(scope: Scope, op: Scale, bound: Bound) -> None:
-    """Of a looked-up tensor and constants: another table."""
+    """Of one looked-up tensor and constants: another table."""
     assert isinstance(scope, QuantisedScope)
-    others = [name for name in (op.b, op.c) if name is not None]
-    constant = all(name in scope.program.values and not scope.tensor(name).shape for name in others)
-    if op.a not in scope.lookups or not constant or op.rounding is Rounding.LATTICE:
+    names = [name for name in (op.a, op.b, op.c) if name is not None]
+    found = [scope.lookups[name][0] for name in names if name in scope.lookups]
+    known = all(name in scope.lookups or _is_scalar_constant(scope, name) for name in names)
+    if not found or not known or any(index != found[0] for index in found) or op.rounding is Rounding.LATTICE:
         sums.scale(scope, op, bound)
         return
-    index, table = scope.lookups[op.a]
-    factor = op.gain * (int(scope.constant_values(op.b)) if op.b else 1)
-    value = table * factor + ((int(scope.constant_values(op.c)) << op.c_shift) if op.c else 0)
+    index = found[0]
+    a, b, c = (
+        None if name is None else scope.lookups[name][1] if name in scope.lookups else scope.constant_values(name)
+        for name in (op.a, op.b, op.c)
+    )
+    value = op.gain * a * (1 if b is None else b) + (0 if c is None else c << op.c_shift)
     half = (1 << op.shift) >> 1 if op.rounding is Rounding.HALF and op.shift > 0 else 0
     _look_up(scope, op.out, index, (value + half) >> op.shift if op.shift >= 0 else value << -op.shift)
 
@@ -96,6 +100,23 @@ def lut(scope: Scope, op: Lut, bound: Bound) -> None:
     f = d - (i << op.width)
     y = ((knots[i] << op.width) + (knots[i + 1] - knots[i]) * f + ((1 << op.width) >> 1)) >> op.width
     _look_up(scope, op.out, index, (y + ((1 << op.shift) >> 1)) >> op.shift)
+
+
+def select(scope: Scope, op: Select, bound: Bound) -> None:
+    """Of one looked-up tensor and constants: another table."""
+    assert isinstance(scope, QuantisedScope)
+    names = (op.p, op.q, op.a, op.b)
+    found = [scope.lookups[name][0] for name in names if name in scope.lookups]
+    known = all(name in scope.lookups or _is_scalar_constant(scope, name) for name in names)
+    if not found or not known or any(index != found[0] for index in found):
+        choices.select(scope, op, bound)
+        return
+    p, q, a, b = (scope.lookups[name][1] if name in scope.lookups else scope.constant_values(name) for name in names)
+    _look_up(scope, op.out, found[0], np.where(p == q if op.relation == "eq" else p < q, a, b))
+
+
+def _is_scalar_constant(scope: Scope, name: str) -> bool:
+    return scope.tensor(name).role is Role.CONST and not scope.tensor(name).shape
 
 
 def _look_up(scope: QuantisedScope, name: str, index: Value, table: IntArray) -> None:

@@ -60,6 +60,7 @@ _QUANTISED: dict[type[Op], Callable[[Scope, Any, Bound], None]] = {
     Contract: quantised_form.contract,
     Scale: quantised_form.scale,
     Lut: quantised_form.lut,
+    Select: quantised_form.select,
 }
 
 
