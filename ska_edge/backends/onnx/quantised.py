@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...axes import split_axes
 from ...fixed import IntArray
 from ...operations import Contract, Lut, Role, Rounding, Scale, Select
 from ...proof import Bound
-from ...wellformed import split_axes
 from . import choices, sums, tables
 from .graph import INT32, Value, stored_dtype
 from .scope import Scope
@@ -78,11 +78,8 @@ def scale(scope: Scope, op: Scale, bound: Bound) -> None:
         sums.scale(scope, op, bound)
         return
     index = found[0]
-    a, b, c = (
-        None if name is None else scope.lookups[name][1] if name in scope.lookups else scope.constant_values(name)
-        for name in (op.a, op.b, op.c)
-    )
-    value = op.gain * a * (1 if b is None else b) + (0 if c is None else c << op.c_shift)
+    a, b, c = (_known(scope, name) for name in (op.a, op.b, op.c))
+    value = op.gain * a * (b if op.b else 1) + (c << op.c_shift)
     half = (1 << op.shift) >> 1 if op.rounding is Rounding.HALF and op.shift > 0 else 0
     _look_up(scope, op.out, index, (value + half) >> op.shift if op.shift >= 0 else value << -op.shift)
 
@@ -111,8 +108,15 @@ def select(scope: Scope, op: Select, bound: Bound) -> None:
     if not found or not known or any(index != found[0] for index in found):
         choices.select(scope, op, bound)
         return
-    p, q, a, b = (scope.lookups[name][1] if name in scope.lookups else scope.constant_values(name) for name in names)
+    p, q, a, b = (_known(scope, name) for name in names)
     _look_up(scope, op.out, found[0], np.where(p == q if op.relation == "eq" else p < q, a, b))
+
+
+def _known(scope: QuantisedScope, name: str | None) -> IntArray:
+    """The table of a looked-up tensor, or a constant; 0 for an operand that is absent."""
+    if name is None:
+        return np.zeros((), np.int64)
+    return scope.lookups[name][1] if name in scope.lookups else scope.constant_values(name)
 
 
 def _is_scalar_constant(scope: Scope, name: str) -> bool:
@@ -129,7 +133,7 @@ def _look_up(scope: QuantisedScope, name: str, index: Value, table: IntArray) ->
 
 def _unsigned(scope: QuantisedScope, name: str) -> tuple[Value, int]:
     """A tensor of 8 bits as u8, and its zero point."""
-    graph, value = scope.graph, scope.values[name]
+    graph, value = scope.graph, scope.graph.cast(scope.values[name], stored_dtype(scope.tensor(name).format))
     if value.dtype == U8:
         return value, 0
     if name in scope.lookups:
@@ -153,8 +157,7 @@ def _fits(scope: Scope, op: Contract) -> bool:
     narrow = a.format.bits <= 8 and a.format.signed and b.format.bits <= 8 and out.format.bits in (8, 16)
     plain = a_axes == out_axes + b_axes and len(out_axes) == len(b_axes) == 1
     rounded = op.rounding is not Rounding.LATTICE and op.gain == 1
-    vector = b.name not in values and scope.values[op.b].dtype == stored_dtype(b.format)
-    if not (known and narrow and plain and rounded and vector):
+    if not (known and narrow and plain and rounded) or b.name in values:
         return False
     largest = max(-b.format.lo, b.format.hi) * np.abs(values[op.a]).sum(axis=1)
     if op.c is not None:

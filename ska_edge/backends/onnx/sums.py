@@ -7,9 +7,9 @@ from math import prod
 
 import numpy as np
 
+from ...axes import split_axes
 from ...operations import Contract, Scale
 from ...proof import Bound
-from ...wellformed import split_axes
 from .graph import Graph, Value
 from .scope import Scope, dtype_for
 
