@@ -32,6 +32,7 @@ from ska_edge.errors import FileError
 from ska_edge.export.onnx import export_onnx
 from ska_edge.fixed import IntArray
 from ska_edge.learner import encode
+from ska_edge.network import parse_shape
 from ska_edge.operations import Role
 from ska_edge.profiles import PROFILES
 from ska_edge.program import Program
@@ -155,6 +156,19 @@ def test_every_operation_of_a_network(rule: str) -> None:
     inputs = rows_of(program, 6)
     runs = [{name: values[row] for name, values in inputs.items()} for row in range(6)]
     check_in_step(Checked(program), program, "learn", runs)
+
+
+@pytest.mark.parametrize("rule", ["guided", "homeostatic"])
+def test_fields_learn_the_same(rule: str) -> None:
+    """Gathered patches, tensors of three axes, running means: nothing here was made for a rule."""
+    data, shape = digits(), parse_shape("64-4x8f6-10")
+    program = lower(Network(shape, rule_named(rule)), "w4d8", data.samples[:100], data.labels[:100], data.encoding())  # type: ignore[index]
+    inputs = rows_of(program, 100)
+    found, expected = Checked(program), open_executor("numba", program)
+    for each in (found, expected):
+        each.stream("learn", inputs)
+    assert program.digest_of(found.state()) == program.digest_of(expected.state())
+    assert program.weights_changed(found.state()) > 0.2
 
 
 @pytest.mark.parametrize("name", OTHERS)
