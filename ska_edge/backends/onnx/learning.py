@@ -11,7 +11,7 @@ from onnx import helper
 from ...operations import Role
 from ...program import Program
 from .borders import layers_as_functions, made, renamed
-from .graph import BATCH, INT64, Graph, Value
+from .graph import INT64, Graph, Value
 from .translate import NEXT, WRITTEN_OUT, Translation, translate
 
 ROWS = "samples"
@@ -56,7 +56,6 @@ def paper_model(program: Program, name: str, doc: str) -> onnx.ModelProto:
     for tensor in dict.fromkeys((*prime.inputs, *step.inputs)):
         outer.input(tensor, prime if tensor in prime.inputs else step)
     primed = outer.inlined("prime", prime)
-    starts = [primed.get(t, t) for t in states]
     carried = [t for t in states if t in step.inputs]
     collected = [t for t in step.outputs if t not in states]
     number = Value("step/number", INT64, ())
@@ -69,7 +68,6 @@ def paper_model(program: Program, name: str, doc: str) -> onnx.ModelProto:
     ends = [outer.output(t, step) for t in carried]
     out = [outer.output(t, step, STEPS) for t in collected]
     first = [primed.get(t, t) for t in carried]
-    assert len(starts) >= len(first)
     loop = helper.make_node("Loop", [STEPS, true.name, *first], [*ends, *out], name="steps_of_the_batch", body=body)
     return outer.model([*outer.nodes, loop], name, doc)
 
@@ -158,6 +156,3 @@ class _Outer:
             self.graph.constants[names[name]] = copy
         names |= {value.name: t for t, value in inside.inputs.items() if t not in taken}
         return names
-
-
-__all__ = ["BATCH", "ROWS", "STEPS", "paper_model", "samples_model", "step_model"]

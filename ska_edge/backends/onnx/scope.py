@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -98,6 +97,3 @@ class Scope:
 def dtype_for(bound: Bound) -> np.dtype[np.signedinteger]:
     """The narrowest type in which no intermediate of an operation overflows (SPEC 4.4)."""
     return INT32 if bound.need_bits <= 32 else INT64
-
-
-Values = Mapping[str, IntArray]
