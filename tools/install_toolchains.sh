@@ -5,7 +5,7 @@ missing=
 for pair in gcc:gcc clang:clang cppcheck:cppcheck cmake:cmake arm-none-eabi-gcc:gcc-arm-none-eabi avr-gcc:gcc-avr \
             riscv64-unknown-elf-gcc:gcc-riscv64-unknown-elf qemu-system-arm:qemu-system-arm \
             qemu-system-riscv32:qemu-system-misc simavr:simavr gdb-multiarch:gdb-multiarch avrdude:avrdude \
-            node:nodejs npm:npm; do
+            node:nodejs npm:npm qemu-x86_64:qemu-user; do
   command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 for pair in /usr/include/simavr/sim_avr.h:libsimavr-dev /usr/lib/avr/include/avr/io.h:avr-libc \
@@ -22,3 +22,6 @@ fi
 # an emulator of the RP2040, beside the project's own build output
 rp2040js=$(dirname "$0")/../out/rp2040js
 [ -e "$rp2040js/node_modules/rp2040js" ] || npm install --silent --no-audit --no-fund --prefix "$rp2040js" rp2040js@1.4.1
+# ONNX Runtime for Node.js and for browsers
+ort=$(dirname "$0")/../out/onnxruntime
+[ -e "$ort/node_modules/onnxruntime-web" ] || npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$ort" onnxruntime-node@1.30.0 onnxruntime-web@1.30.0

@@ -21,7 +21,13 @@ _EXECUTORS: dict[str, tuple[str, str]] = {
     "qemu-m33": ("ska_edge.backends.c.emulated", "QemuM33"),
     "qemu-rv32": ("ska_edge.backends.c.emulated", "QemuRv32"),
     "simavr-atmega328p": ("ska_edge.backends.c.emulated", "SimavrAtmega328p"),
+    "onnxruntime": ("ska_edge.backends.onnx.runtime", "RuntimeExecutor"),
+    "onnx-reference": ("ska_edge.backends.onnx.executors", "ReferenceExecutor"),
+    "onnx-node": ("ska_edge.backends.onnx.javascript", "NodeExecutor"),
+    "onnx-wasm": ("ska_edge.backends.onnx.javascript", "WasmExecutor"),
+    "emx-c": ("ska_edge.backends.onnx.c", "EmxExecutor"),
 }
+_PACKAGES = {"emx_onnx_cgen": "emx-onnx-cgen"}
 NAMES = tuple(_EXECUTORS)
 
 
@@ -33,5 +39,7 @@ def open_executor(name: str, program: Program) -> Executor:
     try:
         executor: Callable[[Program], Executor] = getattr(import_module(module), attribute)
     except ImportError as error:
-        raise MissingError(f"executor {name}: {error.name} is not installed; pip install {error.name}") from None
+        raise MissingError(
+            f"executor {name}: {error.name} is not installed; pip install {_PACKAGES.get(str(error.name), error.name)}"
+        ) from None
     return executor(program)

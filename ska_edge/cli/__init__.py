@@ -23,8 +23,10 @@ from .device import device
 from .export import export
 from .flash import flash
 from .loihi import loihi
+from .import_model import import_model
 from .paper import paper
 from .predict import predict
+from .probe import probe
 from .show import show
 from .simulate import simulate
 from .train import train
@@ -77,7 +79,8 @@ def main() -> None:
 
 _VERBS = (
     *(demo, paper, train, predict, show, verify, bench, compare),
-    *(boards, build, flash, device, simulate, cycles_truth, export, loihi),
+    *(boards, build, flash, device, simulate, cycles_truth),
+    *(export, import_model, probe, loihi),
 )
 for _verb in _VERBS:
     main.add_command(_verb)

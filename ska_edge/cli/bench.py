@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .common import CHANGED_AT_LEAST, CHECK_FAILED, emit, json_option, quiet_option, warn
+from .common import CHANGED_AT_LEAST, CHECK_FAILED, emit, json_option, needs, quiet_option, warn
 
 QUICK_REPEATS = 6
 
@@ -19,6 +19,7 @@ QUICK_REPEATS = 6
 @click.option("--dataset", help="digits, mnist or ecg.  [default: what fits the shape, else synthetic images]")
 @click.option("--repeats", type=click.IntRange(1, 10000), help="Turns of each contestant.  [default: 60]")
 @click.option("--quick", is_flag=True, help=f"Only {QUICK_REPEATS} turns: rough figures in seconds.")
+@click.option("--onnx", is_flag=True, help="Instead: the exported ONNX models beside Numba and NumPy, in w8d8.")
 @click.option("--check", is_flag=True, help="Exit code 1 if a bar is missed.")
 @quiet_option
 @json_option
@@ -28,6 +29,7 @@ def bench(
     dataset: str | None,
     repeats: int | None,
     quick: bool,
+    onnx: bool,
     check: bool,
     quiet: bool,
     as_json: bool,
@@ -37,6 +39,9 @@ def bench(
     A stream of single samples, the papers' batch, shares and bounds of forward and update, and all profiles.  Ratios
     are medians over turns.  The first run compiles the core, which takes half a minute.
     """
+    if onnx:
+        _bench_onnx(shape, dataset, repeats or QUICK_REPEATS * (1 if quick else 5), quiet, as_json)
+        return
     from ..bench import Settings, measure, turns_of
     from ..progress import bar
 
@@ -83,3 +88,20 @@ def _print(result: dict[str, Any]) -> None:
     print(f"digits, guided, w8d8: {result['digits_samples_per_second']:.0f} samples a second")
     print(f"bound: {bounds['words']}")
     print(f"{result['shape']} {result['profile']}, data {result['data']}, {result['repeats']} turns, {result['cpu']}")
+
+
+def _bench_onnx(shape: str, dataset: str | None, repeats: int, quiet: bool, as_json: bool) -> None:
+    from ..progress import bar
+
+    timing = needs("ska_edge.bench_onnx", "onnx")
+    with bar("measuring", timing.turns_of(repeats), not (quiet or as_json)) as advance:
+        result = timing.measure(shape, "w8d8", dataset, repeats, advance)
+
+    def human() -> None:
+        for what in ("learn", "infer"):
+            for case, times in result[what].items():
+                each = ", ".join(f"{name} {time:.3g}" for name, time in times.items())
+                print(f"{what} {case if what == 'learn' else f'batch {case}'}: us a sample: {each}")
+        print(f"{shape} {result['profile']}, data {result['data']}, {repeats} turns, one thread, CPU time")
+
+    emit(as_json, result, human)

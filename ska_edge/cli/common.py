@@ -49,6 +49,18 @@ def load_data(dataset: str | None, file: str | None, label_column: str) -> Datas
     return load_file(file, label_column) if file is not None else load_dataset(str(dataset))
 
 
+def needs(module: str, extra: str) -> Any:
+    """A module that needs an optional library.  Raises MissingError with the extra that has it."""
+    from importlib import import_module
+
+    from ..errors import MissingError
+
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingError(f"{error.name}: not installed; pip install 'ska_edge[{extra}]'") from None
+
+
 def emit(as_json: bool, result: dict[str, Any], human: Callable[[], None]) -> None:
     """Print the result as JSON, or let `human` print it."""
     if as_json:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .common import data_options, emit, json_option, load_data
+
+if TYPE_CHECKING:
+    from ..program import Program
 
 
 @click.command()
@@ -28,23 +32,26 @@ def export(
     label_column: str,
     as_json: bool,
 ) -> None:
-    """Write MODEL as a library or a graph: FORMAT is c, arduino, platformio, zephyr, or nir.
+    """Write MODEL as FORMAT: a library (c, arduino, platformio, zephyr), ONNX models (onnx), or a NIR graph (nir).
 
-    Its example learns a few samples and checks its own state against the oracle's.  They come from --dataset or --data;
-    without, from the digits where the model learnt those, else they are made up.  nir is for inference, two files:
-    --out names the graph, and the rest lies beside it.
+    A library's example learns a few samples and checks its own state against the oracle's.  They come from --dataset or
+    --data; without, from the digits where the model learnt those, else they are made up.  nir is for inference, two
+    files: --out names the graph, and the rest lies beside it.
     """
     from .. import codec
     from ..errors import SkaError
     from ..export import FORMATS
     from ..export import export as write
 
+    if format not in (*FORMATS, "onnx", "nir"):
+        raise SkaError(f"format {format!r}: allowed are {', '.join(FORMATS)}, onnx, nir")
     if format == "nir":
-        _nir(model, out, force, as_json)
+        _export_nir(model, out, force, as_json)
         return
-    if format not in FORMATS:
-        raise SkaError(f"format {format!r}: allowed are {', '.join([*FORMATS, 'nir'])}")
     program = codec.load(model)
+    if format == "onnx":
+        _export_onnx(program, model, out or f"{Path(model).stem}_onnx", name or Path(model).stem, force, as_json)
+        return
     data = None if dataset is None and file is None else load_data(dataset, file, label_column)
     stem = Path(model).stem
     done = write(program, format, out or f"{stem}_{format}", name or stem, data, force)
@@ -59,7 +66,7 @@ def export(
     emit(as_json, {"model": model, **done.to_json()}, human)
 
 
-def _nir(model: str, out: str | None, force: bool, as_json: bool) -> None:
+def _export_nir(model: str, out: str | None, force: bool, as_json: bool) -> None:
     from .. import codec
     from ..export.nir import export_nir
 
@@ -67,3 +74,17 @@ def _nir(model: str, out: str | None, force: bool, as_json: bool) -> None:
     files = [str(path) for path in export_nir(program, Path(out or f"{Path(model).stem}.nir"), force)]
     digests = {"program_digest": program.program_digest, "state_digest": program.state_digest}
     emit(as_json, {"model": model, "format": "nir", "files": files, **digests}, lambda: print(*files, sep="\n"))
+
+
+def _export_onnx(program: Program, model: str, out: str, name: str, force: bool, as_json: bool) -> None:
+    from ..export.onnx import export_onnx
+
+    done = export_onnx(program, out, name, force)
+
+    def human() -> None:
+        print(f"{done.out}: {len(done.nodes)} models, checked")
+        for file, nodes in done.nodes.items():
+            print(f"  {file}.onnx: {nodes} nodes")
+        print(f"  program {program.program_digest[:16]}  state {program.state_digest[:16]}")
+
+    emit(as_json, {"model": model, **done.to_json()}, human)

@@ -13,7 +13,7 @@ from ..errors import FileError
 MANIFEST = "ska-edge.json"
 
 
-def write_folder(out: Path, contents: Mapping[str, str], force: bool = False) -> None:
+def write_folder(out: Path, contents: Mapping[str, str | bytes], force: bool = False) -> None:
     """Write files by relative path into a folder that is new or empty, by way of a folder beside it.
 
     With `force`, a folder that an earlier export wrote (its manifest says so) is replaced with all that is in it.
@@ -28,7 +28,7 @@ def write_folder(out: Path, contents: Mapping[str, str], force: bool = False) ->
         for name, text in contents.items():
             path = part / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
+            path.write_bytes(text.encode() if isinstance(text, str) else text)
         if target.exists():
             target.replace(old)
         try:
