@@ -29,6 +29,12 @@ class FitError(SkaError):
     """A Program does not fit a board; the message has the bytes by part and tensor, and the nearest remedies."""
 
 
+class LavaError(SkaError):
+    """A run in Lava failed: an exception in one of its processes, whose name is in the message, or no sign of life."""
+
+    exit_code = 1
+
+
 class MissingError(SkaError):
     """Something is missing on this machine; the message names it and how to get it."""
 

@@ -21,6 +21,7 @@ _EXECUTORS: dict[str, tuple[str, str]] = {
     "qemu-m33": ("ska_edge.backends.c.emulated", "QemuM33"),
     "qemu-rv32": ("ska_edge.backends.c.emulated", "QemuRv32"),
     "simavr-atmega328p": ("ska_edge.backends.c.emulated", "SimavrAtmega328p"),
+    "lava": ("ska_edge.backends.lava", "LavaExecutor"),
 }
 NAMES = tuple(_EXECUTORS)
 

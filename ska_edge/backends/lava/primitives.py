@@ -97,14 +97,15 @@ def _requantiser(op: Contract | Scale, out: Tensor) -> _Requantise:
 def _finish(op: Contract | Scale, tensors: Mapping[str, Tensor]) -> Callable[[Any, Memory], None]:
     """What 5.1 and 5.2 share: gain, the added operand, requantisation."""
     out, gain, c, c_shift = tensors[op.out], op.gain, op.c, op.c_shift
-    requantise, name = _requantiser(op, out), op.out
+    requantise, name, shape = _requantiser(op, out), op.out, out.shape
 
     def finish(v: Any, memory: Memory) -> None:
         if gain != 1:
             v = v * gain
         if c is not None:
             v = v + (memory[c] << c_shift)
-        memory[name] = np.broadcast_to(requantise(v, memory), out.shape)
+        v = requantise(v, memory)
+        memory[name] = v if v.shape == shape else np.broadcast_to(v, shape)
 
     return finish
 
@@ -148,64 +149,72 @@ def _interpolator(lo: int, width: int) -> Callable[[Any, IntArray], Any]:
     return interpolate
 
 
+@dataclass
+class _Everywhere:
+    """A function of one tensor and a constant table, worked out for every value of at most 16 bits at the first call.
+
+    What a core with a look-up table does; wider tensors are worked out as they come.
+    """
+
+    fmt: Format
+    function: Callable[[Any, IntArray], Any]
+    values: IntArray | None = None
+
+    def __call__(self, x: Any, table: IntArray) -> Any:
+        if self.fmt.bits > 16:
+            return self.function(x, table)
+        if self.values is None:
+            self.values = np.asarray(self.function(np.arange(self.fmt.lo, self.fmt.hi + 1, dtype=np.int64), table))
+        return self.values.take(x - self.fmt.lo if self.fmt.lo else x)
+
+
 def _lut(op: Lut, tensors: Mapping[str, Tensor]) -> Step:
     """SPEC 5.3."""
     interpolate, limit = _interpolator(op.lo, op.width), _limit(tensors[op.out].format)
     out, x, table, shift, r = op.out, op.x, op.table, op.shift, _nearest(op.shift)
+    look_up = _Everywhere(tensors[x].format, lambda q, entries: limit((interpolate(q, entries) + r) >> shift))
 
     def lut(memory: Memory) -> None:
-        memory[out] = limit((interpolate(memory[x], memory[table]) + r) >> shift)
+        memory[out] = look_up(memory[x], memory[table])
 
     return lut
 
 
-@dataclass(frozen=True)
-class _Segments:
-    """The sigmoid of a flow with 5.3 worked out for every knowledge: a table of 2^16 entries at most."""
-
-    lo: int
-    decisions: IntArray
-
-    @classmethod
-    def of(cls, z: Format, interpolate: Callable[[Any, IntArray], Any], table: IntArray) -> _Segments:
-        return cls(z.lo, interpolate(np.arange(z.lo, z.hi + 1, dtype=np.int64), table))
-
-    def __call__(self, q: Any) -> Any:
-        return self.decisions.take(q - self.lo)
-
-
 def _flow(op: Flow, tensors: Mapping[str, Tensor]) -> Step:
-    """SPEC 5.4; the table is a constant, so every sigma(q) is worked out once, at the first run."""
+    """SPEC 5.4.  y never falls below zlo << G, so that of q's two bounds only the upper one can be met."""
     z_tensor = tensors[op.z]
     fmt, g, rate, rate_shift = z_tensor.format, op.guard, op.rate, op.rate_shift
-    f, one = -fmt.exponent, 1 << 15
+    f, one, highest_z = -fmt.exponent, 1 << 15, fmt.hi
     lowest, highest = fmt.lo << g, (fmt.hi << g) + (1 << g) - 1
-    interpolate = _interpolator(op.lo, op.width)
-    limit_z, limit_s, limit_d = (_limit(tensors[name].format) for name in (op.z, op.factor, op.decision))
+    half_g, half_f, half_rate = 1 << g >> 1, 1 << f >> 1, 1 << rate_shift >> 1
+    limit_s, limit_d = (_limit(tensors[name].format) for name in (op.factor, op.decision))
     offsets = _dither(_along(op.row, z_tensor), op.shift)
-    sigma: list[_Segments] = []
+    interpolate = _interpolator(op.lo, op.width)
+
+    def slope_of(q: Any, table: IntArray) -> Any:
+        d = interpolate(q, table)
+        return (d * (one - d) + (1 << 14)) >> 15
+
+    decide, slope_at = _Everywhere(fmt, interpolate), _Everywhere(fmt, slope_of)
 
     def flow(memory: Memory) -> None:
-        if not sigma:
-            sigma.append(_Segments.of(fmt, interpolate, memory[op.table]))
-        decide = sigma[0]
-        z = memory[op.z]
-        m = memory[op.mean] if op.mean is not None else 0
-        d = memory[op.drive] if op.drive is not None else 0
+        z, table = memory[op.z], memory[op.table]
+        m = memory[op.mean] if op.mean is not None else None
+        d = memory[op.drive] if op.drive is not None else None
         y = z << g
-        total: Any = 0
+        total = np.zeros_like(z)
         entropy = 0
-        first = before = decide(z)
+        first = before = decide(z, table)
         for _ in range(op.steps):
-            q = limit_z((y + (1 << g >> 1)) >> g)
-            now = decide(q)
-            slope = (now * (one - now) + (1 << 14)) >> 15
+            q = np.minimum((y + half_g) >> g, highest_z)
+            now = decide(q, table)
+            slope = slope_at(q, table)
             moved = now - before
-            pull = (((q - m) * slope + (moved << f)) >> op.entropy_shift) - d * slope
-            v = (pull + (1 << f >> 1)) >> f
-            total = total + v
+            pull = ((q if m is None else q - m) * slope + (moved << f)) >> op.entropy_shift
+            v = ((pull if d is None else pull - d * slope) + half_f) >> f
+            total += v
             entropy -= int(np.dot(q, moved))
-            y = np.minimum(np.maximum(y + ((v * rate + (1 << rate_shift >> 1)) >> rate_shift), lowest), highest)
+            y = np.minimum(np.maximum(y + ((v * rate + half_rate) >> rate_shift), lowest), highest)
             before = now
         left = total * memory[op.gain]
         memory[op.factor] = limit_s((left + offsets(memory[op.t])) >> op.shift if op.shift else left)
