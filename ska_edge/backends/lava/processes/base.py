@@ -26,7 +26,7 @@ class PartProcess(AbstractProcess):
 
     `x_in`, `label_in`: the Program's inputs, [features] and [1], in someone else's Lava program.
     `out`: the outputs this part computes, one after the other (`outputs` says which), sent every time step.
-    `state_out`: all its state, likewise.  `section`: index of the section that a time step runs, in `sections`.
+    `state_out`: all its state, as it is when the time step begins.  `section`: index of the section that a time step runs, in `sections`.
     """
 
     def __init__(self, cut: Cut, part: Part, section: str, counting: bool = False) -> None:
@@ -121,22 +121,23 @@ class PartModel(PyLoihiProcessModel):  # type: ignore[misc]
         self._end()
 
     def _start(self) -> None:
+        """Probes are sent in SPK, where Lava's processes receive: nobody may wait in one phase for another."""
         self._running = True
         section, first, last = self._range
+        outputs, states = self._names[2:]
+        if self.state_out.csp_ports:
+            self.state_out.send(self._worker.read(states))
         self._worker.run(section, first, last)
+        if self.out.csp_ports:
+            self.out.send(self._worker.read(outputs))
         if not self._worker.learns(section):
             self._end()
 
     def _end(self) -> None:
-        """After the last phase: note what is collected, show what is probed."""
+        """After the last phase: note what the host collects."""
         self._running = False
         if self._collect:
             self._collected.append(self._worker.read(self._collect))
-        outputs, states = self._names[2:]
-        if self.out.csp_ports:
-            self.out.send(self._worker.read(outputs))
-        if self.state_out.csp_ports:
-            self.state_out.send(self._worker.read(states))
 
     # -- messages -----------------------------------------------------------------------------------------------
 
