@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -78,23 +79,27 @@ def watch_leader(lifeline: int, ledger: Ledger) -> None:
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
-def watch_actors(session: Session, connection: Connection, sending: threading.Lock) -> None:
-    """Tell the starter of an exception in any of Lava's processes, which Lava itself may wait for without end."""
-    names = [*session.process_names(), "runtime service"]
+def failure(session: Session) -> tuple[str, str] | None:
+    """Name of the first of Lava's processes that failed, and its own words."""
+    for name, actor in zip([*session.process_names(), "runtime service"], session.actors(), strict=False):
+        failed = actor.exception  # also after Lava has joined it
+        if failed:
+            return name, failed[1]
+        if not actor._is_done and actor.exitcode not in (None, 0):
+            return name, f"ended with code {actor.exitcode}"
+    return None
+
+
+def watch_actors(session: Session, tell: Callable[..., None]) -> None:
+    """Tell the starter of a failure in any of Lava's processes: Lava itself may wait for an answer without end."""
 
     def look() -> None:
-        actors = session.actors()
-        while True:
+        while not any(actor._is_done for actor in session.actors()):
+            failed = failure(session)
+            if failed:
+                tell("failed", *failed)
+                return
             time.sleep(_LOOK_S)
-            for name, actor in zip(names, actors, strict=False):
-                if actor._is_done:
-                    return
-                failed = actor.exception
-                if failed or actor.exitcode not in (None, 0):
-                    text = failed[1] if failed else f"ended with code {actor.exitcode}"
-                    with sending:
-                        connection.send(("failed", name, text))
-                    return
 
     threading.Thread(target=look, name="actors", daemon=True).start()
 
@@ -113,17 +118,21 @@ def serve(connection: Connection, data: bytes, counting: bool) -> None:
             connection.send(answer)
 
     session = Session(codec.decode(data), counting)
-    watch_actors(session, connection, sending)
+    watch_actors(session, reply)
     reply("done", session.start_s)
     while True:
         verb, arguments = connection.recv()
-        if verb == "stop":
-            reply("done", session.stop())
-            return
-        if verb == "stream":
-            reply("done", session.stream(*arguments, alive=lambda rows: reply("alive", rows)))
-        else:
-            reply("done", getattr(session, verb)(*arguments))
+        try:
+            if verb == "stop":
+                reply("done", session.stop())
+                return
+            if verb == "stream":
+                reply("done", session.stream(*arguments, alive=lambda rows: reply("alive", rows)))
+            else:
+                reply("done", getattr(session, verb)(*arguments))
+        except Exception:
+            reply("failed", *(failure(session) or ("host", traceback.format_exc())))
+            raise
 
 
 def main(connection_number: int, lifeline: int, stem: str) -> None:
@@ -142,8 +151,8 @@ def main(connection_number: int, lifeline: int, stem: str) -> None:
         serve(connection, data, counting)
     except EOFError:
         pass
-    except BaseException:
-        connection.send(("failed", "host", traceback.format_exc()))
+    except Exception:
+        connection.send(("failed", "host", traceback.format_exc()))  # unless told better before
         raise
 
 
