@@ -127,7 +127,8 @@ def serve(connection: Connection, data: bytes, counting: bool) -> None:
                 reply("done", session.stop())
                 return
             if verb == "stream":
-                reply("done", session.stream(*arguments, alive=lambda rows: reply("alive", rows)))
+                section, inputs, collect, last = arguments
+                reply("done", session.stream(section, inputs, collect, last, lambda rows: reply("alive", rows)))
             else:
                 reply("done", getattr(session, verb)(*arguments))
         except Exception:

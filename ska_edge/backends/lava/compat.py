@@ -63,7 +63,7 @@ def _unhashable_defaults() -> Iterator[None]:
         if dataclasses.is_dataclass(default) and not isinstance(default, type):
             kind = type(default)
             if kind.__hash__ is None:
-                kind.__hash__ = object.__hash__  # type: ignore[assignment]
+                kind.__hash__ = object.__hash__
         return accepts(cls, name, annotation, default_kw_only)
 
     dataclasses._get_field = accepting  # type: ignore[attr-defined]

@@ -144,11 +144,12 @@ def cut(program: Program) -> Cut:
                 assigned[section][position] = (part,)
                 for name in op.outputs().values():
                     homes.setdefault(name, part)
-    keepers = {name: (home,) for name, home in homes.items()}
+    keepers: dict[str, tuple[Part, ...]] = {name: (home,) for name, home in homes.items()}
     keepers |= _share(program, parts, assigned)
     homes |= {name: own[0] for name, own in keepers.items() if name not in homes}
     written = {name for op in ops for name in op.outputs().values()}
-    instructions, wires = {}, {}
+    instructions: dict[str, dict[Part, tuple[Instruction, ...]]] = {}
+    wires: dict[tuple[Part, Part], int] = {}
     for section, section_ops in program.sections.items():
         schedule = _Schedule(program, section_ops, assigned[section], parts, homes, keepers, written)
         instructions[section] = schedule.instructions()
@@ -186,12 +187,7 @@ def _share(
         for op, own in zip(ops, assigned[section], strict=True):
             for part in own:
                 needs[part] |= set(op.inputs().values())
-    shared = [
-        (section, position)
-        for section, each in assigned.items()
-        for position, own in enumerate(each)
-        if not own
-    ]
+    shared = [(section, position) for section, each in assigned.items() for position, own in enumerate(each) if not own]
     growing = True
     while growing:  # an operation that one part needs makes its operands needed there
         growing = False
@@ -202,7 +198,7 @@ def _share(
                 if writes & needs[part] and not reads <= needs[part]:
                     needs[part] |= reads
                     growing = True
-    keepers = {}
+    keepers: dict[str, tuple[Part, ...]] = {}
     for section, position in shared:
         writes = set(program.sections[section][position].outputs().values())
         own = tuple(part for part in parts if writes & needs[part]) or parts[:1]

@@ -46,11 +46,11 @@ def compile_op(op: Op, tensors: Mapping[str, Tensor]) -> Step:
 # --- SPEC 2 and 3: rounding -------------------------------------------------------------------------------------------
 
 
-def _limit(fmt: Format) -> Callable[[Any], IntArray]:
+def _limit(fmt: Format) -> Callable[[Any], Any]:
     """Saturation (SPEC 2.1)."""
     lo, hi = fmt.lo, fmt.hi
 
-    def limit(v: Any) -> IntArray:
+    def limit(v: Any) -> Any:
         return np.minimum(np.maximum(v, lo), hi)
 
     return limit

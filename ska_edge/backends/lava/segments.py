@@ -15,6 +15,7 @@ import signal
 import stat
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ...errors import MissingError
@@ -96,10 +97,8 @@ class Ledger:
             return False
         group = int(self._run.read_text() or 0)
         if group > 1 and group != os.getpgid(0):  # the lock is held, so the group is still the run's
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         until = time.monotonic() + _END_S
         while _held(self._run) and time.monotonic() < until:
             time.sleep(0.005)
@@ -124,12 +123,10 @@ def sweep() -> int:
 
 def unlink(name: str) -> None:
     """Remove a piece of shared memory if it exists."""
-    import _posixshmem  # what multiprocessing.shared_memory itself calls; its classes insist on mapping the memory first
+    import _posixshmem  # what multiprocessing.shared_memory calls; its own classes insist on mapping the memory first
 
-    try:
+    with suppress(FileNotFoundError):
         _posixshmem.shm_unlink("/" + name)
-    except FileNotFoundError:
-        pass
 
 
 def _open(path: Path) -> int:

@@ -87,7 +87,9 @@ class Session:
         holders = {name: self._holder.get(name, self.cut.homes[name]) for name in collect}
         pairs = [n for name in collect for n in (self._number[name], self.cut.parts.index(holders[name]))]
         self._step(Command(Verb.COLLECT, (len(collect),), np.array(pairs, np.int64)))
-        sizes = {part: sum(self.program.by_name[n].size for n in collect if holders[n] == part) for part in self.cut.parts}
+        sizes = dict.fromkeys(self.cut.parts, 0)
+        for name in collect:
+            sizes[holders[name]] += self.program.by_name[name].size
         pieces: dict[str, list[IntArray]] = {name: [] for name in collect}
         at_once = max(1, PAYLOAD // joined.shape[1])
         for start in range(0, rows, at_once):

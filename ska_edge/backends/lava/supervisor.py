@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from multiprocessing import Pipe
 from typing import Any
 
@@ -88,10 +90,8 @@ class Supervisor:
         if self._ledger is None:
             return
         ledger, self._ledger = self._ledger, None
-        try:
-            os.killpg(self.group, 9)
-        except (ProcessLookupError, PermissionError):
-            pass
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.group, signal.SIGKILL)
         self._process.wait()
         ledger.clean()
         os.close(self._lifeline)

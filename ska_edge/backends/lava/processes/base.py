@@ -26,7 +26,8 @@ class PartProcess(AbstractProcess):
 
     `x_in`, `label_in`: the Program's inputs, [features] and [1], in someone else's Lava program.
     `out`: the outputs this part computes, one after the other (`outputs` says which), sent every time step.
-    `state_out`: all its state, as it is when the time step begins.  `section`: index of the section that a time step runs, in `sections`.
+    `state_out`: all its state (`states`), as it is when the time step begins.
+    `section`: index of the section that a time step runs, in `sections`.
     """
 
     def __init__(self, cut: Cut, part: Part, section: str, counting: bool = False) -> None:
@@ -59,7 +60,7 @@ def wire_shape(cut: Cut, source: Part, target: Part) -> tuple[int]:
     return (cut.wires.get((source, target), 1),)
 
 
-class PartModel(PyLoihiProcessModel):  # type: ignore[misc]
+class PartModel(PyLoihiProcessModel):
     """The phases of a time step: in SPK everything but learning, in LRN what changes the synapses."""
 
     section: np.ndarray = LavaPyType(np.ndarray, np.int64)
@@ -175,7 +176,8 @@ class PartModel(PyLoihiProcessModel):  # type: ignore[misc]
                 self._answer(self._get(tensor)[offset : offset + count])
         elif command.verb is Verb.COLLECT:
             pairs = payload[: 2 * numbers[0]].reshape(-1, 2).tolist()
-            self._collect = [self._tensors[tensor].name for tensor, part in pairs if self._cut.parts[part] == self._part]
+            own = self._cut.parts.index(self._part)
+            self._collect = [self._tensors[tensor].name for tensor, part in pairs if part == own]
         else:
             self._answer(np.array([self._cut.parts.index(self._part)]))
 

@@ -42,7 +42,7 @@ class Gateway(AbstractProcess):
 @implements(proc=Gateway, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt", "bit_accurate_loihi")
-class PyGatewayModel(PyLoihiProcessModel):  # type: ignore[misc]
+class PyGatewayModel(PyLoihiProcessModel):
     """Passes commands on; while the parts learn the rows of a stream it has nothing to do."""
 
     host_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int64)
