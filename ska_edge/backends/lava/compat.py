@@ -25,7 +25,7 @@ HOW_TO_GET_IT = (
 def require() -> None:
     """Raise MissingError where Lava cannot be had, with the way to get it.  Imports nothing of Lava's."""
     if sys.version_info >= (3, 13):
-        raise MissingError(f"Lava {VERSION} does not run on Python 3.13; use 3.10, 3.11 or 3.12")
+        raise MissingError(f"Lava {VERSION} has not been made to run on Python 3.13; use 3.10, 3.11 or 3.12")
     if not sys.platform.startswith(("linux", "darwin")):
         raise MissingError(f"Lava's processes are forked, which {sys.platform} cannot do; use Linux or macOS")
     missing = [name for name in ("asteval", "networkx", "scipy") if find_spec(name) is None]
