@@ -20,6 +20,7 @@ from .demo import demo
 from .device import device
 from .export import export
 from .flash import flash
+from .lava import lava
 from .paper import paper
 from .predict import predict
 from .show import show
@@ -71,7 +72,7 @@ def main() -> None:
     """Learning on the device without backprop: the same bits on every backend."""
 
 
-for _verb in (demo, paper, train, predict, show, verify, bench, boards, build, flash, device, export):
+for _verb in (demo, paper, train, predict, show, verify, bench, boards, build, flash, device, export, lava):
     main.add_command(_verb)
 
 __all__ = ["main"]

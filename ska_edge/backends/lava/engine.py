@@ -1,8 +1,8 @@
 """Learning-engine mode: the same update in the sum-of-products language of Loihi's learning engine, as Lava models it.
 
-    dw = -2^a x0 x1 y1 + 2^a x0 x1 y2        x1: the input's trace; y1, y2: the third factor's negative and positive part
+    dw = -2^a x0 x1 y1 + 2^a x0 x1 y2
 
-Traces have 7 bits without sign, weights 8 bits and a sign, the accumulator 15; weights are rounded by chance, with one
+x1 is the input's trace, y1 and y2 are the third factor's negative and positive part.  Traces have 7 bits without sign, weights 8 bits and a sign, the accumulator 15; weights are rounded by chance, with one
 draw for all of them.  That is tolerance, not equality: `EngineSynapses` is what Lava computes, in NumPy and some
 hundred times faster; a test holds the two together.  `EngineExecutor` is a whole Program in which every layer that can
 learns this way.  One that reads signed numbers (centred features, or D - 1/2) cannot: a trace has no sign.
@@ -12,7 +12,6 @@ Scales come from the range proof: the third factor's largest possible value beco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -62,7 +61,9 @@ def scale_of(program: Program, op: OuterUpdate) -> Scale:
     if w.format.bits != WEIGHT_BITS:
         raise FitError(f"{where} has {w.format.bits} bits; the engine's weights have {WEIGHT_BITS}: take profile w8d8")
     if x.format.signed or x.format.bits > 8 or len(x.shape) != 1:
-        raise FitError(f"{where} reads {op.x}, {x.format}; a trace holds 8 bits without sign: do not centre the features")
+        raise FitError(
+            f"{where} reads {op.x}, {x.format}; a trace holds 8 bits without sign: do not centre the features"
+        )
     bounds = [bound for bound in prove(program) if bound.section == "learn" and bound.tensor == op.s]
     fmt = program.by_name[op.s].format
     largest = max(min(-bounds[-1].lo, -fmt.lo), min(bounds[-1].hi, fmt.hi))
@@ -151,9 +152,7 @@ class EngineExecutor(Executor):
             self.synapses[op.w] = EngineSynapses(2 * np.array(program.values[op.w]), scale, seed)
         if not self.synapses:
             raise refused[0]
-        self._steps = {
-            section: [self._step(op) for op in ops] for section, ops in program.sections.items()
-        }
+        self._steps = {section: [self._step(op) for op in ops] for section, ops in program.sections.items()}
 
     def write(self, tensor: str, values: IntArray) -> None:
         """Set an input or state tensor."""
@@ -215,7 +214,7 @@ class EngineExecutor(Executor):
         return learn
 
 
-def correlation(start: Mapping[str, IntArray], exact: IntArray, engine: IntArray, name: str) -> float:
+def correlation(start: IntArray, exact: IntArray, engine: IntArray) -> float:
     """Pearson's, of how far two runs have moved every weight of a matrix from one start."""
-    moved, its = exact - start[name], engine - start[name]
+    moved, its = exact - start, engine - start
     return float(np.corrcoef(moved.reshape(-1), its.reshape(-1))[0, 1]) if moved.std() and its.std() else 0.0
