@@ -1,4 +1,4 @@
-"""What a host says to the parts through the gateway: one int64 vector a time step, a header and a payload.
+"""What a host outside Lava says to every part: one int64 vector a time step, a header and a payload.
 
 Header: verb, then up to `HEADER - 1` numbers.  A part that is not asked for an answer stays silent.
 """
@@ -20,11 +20,10 @@ EVENTS = -2  # ... : what was counted, as JSON, a byte an element, its length fi
 
 
 class Verb(IntEnum):
-    """HELLO: every part answers with its own number.  RUN section, first, last, rows: one time step, or one a row.
+    """RUN section, first, last, rows: one time step, or as many as rows, for which no further command is sent.
     WRITE tensor, offset, count.  READ tensor, part, offset, count.  COLLECT pairs: (tensor, part) pairs in the payload.
     """
 
-    HELLO = 0
     RUN = 1
     WRITE = 2
     READ = 3

@@ -2,10 +2,11 @@
 
     dw = -2^a x0 x1 y1 + 2^a x0 x1 y2
 
-x1 is the input's trace, y1 and y2 are the third factor's negative and positive part.  Traces have 7 bits without sign, weights 8 bits and a sign, the accumulator 15; weights are rounded by chance, with one
-draw for all of them.  That is tolerance, not equality: `EngineSynapses` is what Lava computes, in NumPy and some
-hundred times faster; a test holds the two together.  `EngineExecutor` is a whole Program in which every layer that can
-learns this way.  One that reads signed numbers (centred features, or D - 1/2) cannot: a trace has no sign.
+x1 is the input's trace, y1 and y2 are the third factor's negative and positive part.  Traces have 7 bits without sign,
+weights 8 bits and a sign, the accumulator 15; weights are rounded by chance, with one draw for all of them.  That is
+tolerance, not equality.  `EngineSynapses` is what Lava computes, in NumPy; a test holds the two together, bit by bit.
+`EngineExecutor` is a whole Program in which every layer that can learns this way.  A layer that reads signed numbers
+(centred features, or D - 1/2) cannot: a trace has no sign.
 
 Scales come from the range proof: the third factor's largest possible value becomes the largest trace.
 """

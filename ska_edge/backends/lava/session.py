@@ -18,7 +18,8 @@ from .cut import Part
 from .network import SkaNetwork
 
 from lava.magma.core.run_conditions import RunSteps  # isort: skip
-from .processes.gateway import Gateway  # isort: skip
+
+_BUFFER = 2  # commands, or answers, on their way
 
 
 class Session:
@@ -29,31 +30,30 @@ class Session:
         self.program = program
         self.network = SkaNetwork(program, next(iter(program.sections)), counting)
         self.cut = self.network.cut
-        self.gateway = Gateway(len(self.network.parts))
         for part in self.network.parts:
-            self.gateway.command_out.connect(part.host_in)
-            part.host_out.connect(self.gateway.answer_in)
+            part.host_in.flag_external_pipe(buffer_size=_BUFFER)
+            part.host_out.flag_external_pipe(buffer_size=_BUFFER)
+        self._process = self.network.parts[0]  # any of them runs and stops all
         self._number = {tensor.name: number for number, tensor in enumerate(program.tensors)}
         self._inputs = [t for t in program.tensors if t.role is Role.INPUT]
         self._holder: dict[str, Part] = {}
         room = {"pypy_channel_size": max(4, self.cut.most_messages() + 1)}
-        self.gateway.create_runtime(run_cfg=SkaNetwork.run_config(), compile_config=room)
-        self._step(Command(Verb.HELLO))
+        self._process.create_runtime(run_cfg=SkaNetwork.run_config(), compile_config=room)
         self.start_s = time.perf_counter() - began
 
     def process_names(self) -> list[str]:
         """Names of Lava's actors, in its own order; the last is its runtime service."""
-        builders = self.gateway.runtime._executable.proc_builders
+        builders = self._process.runtime._executable.proc_builders
         return [process.name for process in builders]
 
     def actors(self) -> list[Any]:
         """Lava's operating system processes, the parts first."""
-        return list(self.gateway.runtime._messaging_infrastructure.actors)
+        return list(self._process.runtime._messaging_infrastructure.actors)
 
     def stop(self) -> float:
         """End Lava; seconds it took."""
         began = time.perf_counter()
-        self.gateway.stop()
+        self._process.stop()
         return time.perf_counter() - began
 
     # -- an executor's verbs --------------------------------------------------------------------------------------
@@ -121,8 +121,10 @@ class Session:
     # -- commands -------------------------------------------------------------------------------------------------
 
     def _step(self, command: Command, steps: int = 1) -> None:
-        self.gateway.tell(command)
-        self.gateway.run(RunSteps(num_steps=steps))
+        vector = command.vector()
+        for part in self.network.parts:
+            part.host_in.external_pipe_csp_send_port.send(vector)
+        self._process.run(RunSteps(num_steps=steps))
 
     def _run(self, section: str, first: int, last: int | None, rows: int) -> None:
         number = list(self.program.sections).index(section)
@@ -146,6 +148,8 @@ class Session:
         pieces = []
         for start in range(0, size, PAYLOAD):
             count = min(PAYLOAD, size - start)
-            self._step(Command(Verb.READ, (number, self.cut.parts.index(part), start, count)))
-            pieces.append(self.gateway.hear()[:count])
+            index = self.cut.parts.index(part)
+            self._step(Command(Verb.READ, (number, index, start, count)))
+            answer = self.network.parts[index].host_out.external_pipe_csp_recv_port.recv()
+            pieces.append(np.asarray(answer[:count], np.int64))
         return np.concatenate(pieces)

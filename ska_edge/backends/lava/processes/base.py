@@ -174,12 +174,10 @@ class PartModel(PyLoihiProcessModel):
             tensor, part, offset, count = numbers[:4]
             if self._cut.parts[part] == self._part:
                 self._answer(self._get(tensor)[offset : offset + count])
-        elif command.verb is Verb.COLLECT:
+        else:
             pairs = payload[: 2 * numbers[0]].reshape(-1, 2).tolist()
             own = self._cut.parts.index(self._part)
             self._collect = [self._tensors[tensor].name for tensor, part in pairs if part == own]
-        else:
-            self._answer(np.array([self._cut.parts.index(self._part)]))
 
     def _answer(self, values: IntArray) -> None:
         answer = np.zeros(PAYLOAD, np.int64)
