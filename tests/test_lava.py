@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.shared_memory import SharedMemory
 from operator import attrgetter
@@ -18,20 +20,22 @@ from pathlib import Path
 import numpy as np
 import published
 import pytest
+from click.testing import CliRunner
 from firmware_tools import needed
 from local_lava import LocalParts
 from programs import THOROUGH, VERBS, Case, Wanted, case_of, check_case, check_in_step, seed_in_message, seeds
 from vectors import Vector, check_vector, load_vectors
 
-from ska_edge import Network, lower
+from ska_edge import Network, codec, lower
 from ska_edge.backends import open_executor
-from ska_edge.backends.lava import LavaExecutor
+from ska_edge.backends.lava import LavaExecutor, compat
 from ska_edge.backends.lava.commands import Command, Verb
 from ska_edge.backends.lava.compat import require
 from ska_edge.backends.lava.cut import Do, Part, cut
 from ska_edge.backends.lava.segments import Ledger, folder, sweep
+from ska_edge.cli import main
 from ska_edge.data import Dataset, load_dataset
-from ska_edge.errors import FitError, LavaError, ProgramError
+from ska_edge.errors import FitError, LavaError, MissingError, ProgramError
 from ska_edge.executor import Executor
 from ska_edge.fixed import Format, IntArray
 from ska_edge.interpreter import Interpreter
@@ -289,13 +293,63 @@ def _closing() -> type[Executor]:
     return Closing
 
 
+@pytest.mark.usefixtures("lava")
+def test_the_page_s_program_runs(tmp_path: Path) -> None:
+    """The page's example of someone else's Lava program decides as the compiled core does."""
+    page = Path(__file__).parent.parent / "docs/lava.md"
+    (text,) = re.findall(r"```python lava\n(.*?)```", page.read_text(), re.S)
+    check = """
+from ska_edge.backends import open_executor
+fed = {"x": encode(program, digits.samples[:steps]), "label": digits.labels[:steps]}
+judged = open_executor("numba", program).stream("learn", fed, ["decision"])["decision"]
+assert (judged.T == decisions).all(), "decisions differ"
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", text + check], cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("lava")
+def test_the_command(program: Program, tmp_path: Path) -> None:
+    model, events = tmp_path / "model.ska", tmp_path / "events.json"
+    codec.save(program, model)
+    arguments = ["lava", "run", str(model), "--samples", "60", "--events", str(events), "--json"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["equal"] and found["processes"] == ["connection1", "soma1"]
+    assert json.loads(events.read_text())["samples"] == 60
+
+
+@pytest.mark.parametrize("arguments", [["absent.ska"], ["--samples", "0"], ["absent.ska", "--limit", "soon"]])
+def test_bad_arguments(arguments: list[str]) -> None:
+    assert CliRunner().invoke(main, ["lava", "run", *arguments]).exit_code == 2
+
+
+def test_without_lava(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that does not have it: what is missing and how to get it."""
+    monkeypatch.setattr(compat, "find_spec", lambda name: None)
+    with pytest.raises(MissingError, match=r"Lava is not installed.*lava-nc==0\.10\.0") as raised:
+        LavaExecutor(program)
+    assert raised.value.exit_code == 3
+
+
 # --- Lava misbehaving -------------------------------------------------------------------------------------------------
 
 _STARTER = """
 import signal
 import numpy as np
-from ska_edge import Network, lower
-from ska_edge.backends.lava import LavaExecutor
+from ska_edge import Network, codec, lower
+from ska_edge.backends.lava import LavaExecutor, compat
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell start without it
 program = lower(Network((8, 4, 3)))
 executor = LavaExecutor(program)
