@@ -154,6 +154,12 @@ def test_the_table(digits: Dataset) -> None:
         assert row["weights_changed"] > 0.2
         assert abs(row["cost"]) < 0.08
         assert 0 < row["nonzero_traces"] < 1
+    assert found["smallest_usable_rate"] in (0.06, 0.03, None)
+
+
+def test_a_rate_too_small_for_the_engine_is_said_to_be() -> None:
+    found = cost_of_engine(1, 1, [0.0002])
+    assert not found["rows"] and "needs dw scaled by 2^-" in found["refused"][0]["reason"]
 
 
 @pytest.mark.parametrize("arguments", [["--rate", "9"], ["--seeds", "0"], ["--passes", "many"]])

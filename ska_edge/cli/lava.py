@@ -128,7 +128,7 @@ def _print_engine(result: dict[str, Any]) -> None:
 
     from ..report.tables import percent
 
-    table = Table("rate", "correlation", "exact %", "engine %", "cost, points", "weights changed", "traces not zero")
+    table = Table("rate", "corr.", "exact %", "engine %", "cost, points", "changed", "traces")
     for row in result["rows"]:
         table.add_row(
             f"{row['rate']:g}",
@@ -140,5 +140,7 @@ def _print_engine(result: dict[str, Any]) -> None:
             f"{row['nonzero_traces']:.0%}",
         )
     Console().print(table)
+    for row in result["refused"]:
+        print(f"rate {row['rate']:g}: {row['reason']}")
     smallest = result["smallest_usable_rate"]
     print(f"smallest usable rate: {'none' if smallest is None else f'{smallest:g}'}")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...compare import half_width
 from ...data import load_dataset, split
+from ...errors import FitError
 from ...fixed import IntArray
 from ...learner import encode
 from ...lowering import lower
@@ -18,7 +19,7 @@ from ...rules import rule_named
 from .. import open_executor
 from .engine import EngineExecutor, correlation
 
-RATES = (0.24, 0.12, 0.06, 0.03, 0.015, 0.0075, 0.00375, 0.001875)
+RATES = (0.24, 0.12, 0.06, 0.03, 0.015, 0.0075, 0.00375, 0.001875, 0.0009375)
 COST_ALLOWED = 0.02
 CHANGED_AT_LEAST = 0.2
 _MATRIX = "W1"
@@ -41,14 +42,20 @@ def cost_of_engine(
     `rows`, one a rate: correlation of the weights' movement, accuracy of both, what the engine costs (paired, with the
     half-width of its 95 % interval), share of weights changed and of traces not zero.  `smallest_usable_rate`:
     from the exact Program's best rate down, the last before one costs more than COST_ALLOWED or changes fewer weights
-    than CHANGED_AT_LEAST.
+    than CHANGED_AT_LEAST.  `refused`: rates too small (or large) for the engine's scales.
     """
     rows: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
     for rate in rates:
         runs = []
-        for seed in range(seeds):
-            runs.append(_run(rate, seed, passes))
-            advance(1)
+        try:
+            for seed in range(seeds):
+                runs.append(_run(rate, seed, passes))
+                advance(1)
+        except FitError as error:
+            refused.append({"rate": rate, "reason": str(error)})
+            advance(seeds - len(runs))
+            continue
         costs = [run.exact - run.engine for run in runs]
         rows.append(
             {
@@ -64,13 +71,13 @@ def cost_of_engine(
             }
         )
     usable = None
-    best = max(rows, key=lambda row: row["exact_accuracy"])["rate"]
+    best = max(rows, key=lambda row: row["exact_accuracy"])["rate"] if rows else 0.0
     for row in sorted(rows, key=lambda row: -row["rate"]):
         if row["rate"] <= best:
             if row["cost"] > COST_ALLOWED or row["weights_changed"] < CHANGED_AT_LEAST:
                 break
             usable = row["rate"]
-    return {"rows": rows, "smallest_usable_rate": usable}
+    return {"rows": rows, "refused": refused, "smallest_usable_rate": usable}
 
 
 def _mean(values: Any) -> float:
