@@ -226,6 +226,12 @@ class TestLava:
     def test_random_programs(self, seed: int) -> None:
         check_case(_closing(), case_of(seed))
 
+    def test_a_run_that_never_ran_stops_at_once(self, program: Program) -> None:
+        executor = LavaExecutor(program)
+        began = time.perf_counter()
+        executor.close()
+        assert time.perf_counter() - began < 5
+
     def test_state_can_be_written(self, program: Program, stream: dict[str, IntArray]) -> None:
         judge = open_executor("numba", program)
         judge.stream("learn", first(stream, 30))

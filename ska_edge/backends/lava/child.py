@@ -12,9 +12,10 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from .session import Session
 
 _LOOK_S = 0.02
+_OWN_WORDS_S = 0.5  # how long an exception here waits for the one in an actor that may have caused it
+_LONGEST = 3000  # characters of a traceback: one write to a pipe, so that two cannot mix
 
 
 class NamedMemory:
@@ -79,29 +82,47 @@ def watch_leader(lifeline: int, ledger: Ledger) -> None:
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
 
 
-def failure(session: Session) -> tuple[str, str] | None:
-    """Name of the first of Lava's processes that failed, and its own words."""
-    for name, actor in zip([*session.process_names(), "runtime service"], session.actors(), strict=False):
-        failed = actor.exception  # also after Lava has joined it
-        if failed:
-            return name, failed[1]
-        if not actor._is_done and actor.exitcode not in (None, 0):
-            return name, f"ended with code {actor.exitcode}"
-    return None
+class ActorWatch:
+    """Tells the starter of a failure in any of Lava's processes: Lava itself may wait for an answer without end.
 
+    The models send their exceptions here by a pipe; Lava's own pipes are read by Lava, and by nobody else.
+    """
 
-def watch_actors(session: Session, tell: Callable[..., None]) -> None:
-    """Tell the starter of a failure in any of Lava's processes: Lava itself may wait for an answer without end."""
+    def __init__(self, tell: Callable[..., None]) -> None:
+        self.told = threading.Event()
+        self._tell = tell
+        self._ended = threading.Event()
+        self._complaints, theirs = Pipe(duplex=False)
+        from .processes.base import PartModel
 
-    def look() -> None:
-        while not any(actor._is_done for actor in session.actors()):
-            failed = failure(session)
-            if failed:
-                tell("failed", *failed)
+        PartModel.complain = staticmethod(lambda name, text: theirs.send((name, text[-_LONGEST:])))
+        self._thread = threading.Thread(target=self._watch, name="actors", daemon=True)
+        self._session: Session | None = None
+
+    def start(self, session: Session) -> None:
+        """Watch from now on."""
+        self._session = session
+        self._thread.start()
+
+    def end(self) -> None:
+        """Watch no longer: the actors are about to end."""
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        assert self._session is not None
+        named = list(zip([*self._session.process_names(), "runtime service"], self._session.actors(), strict=False))
+        while not self._ended.is_set():
+            if self._complaints.poll(_LOOK_S):
+                self._tell("failed", *self._complaints.recv())
+                self.told.set()
                 return
-            time.sleep(_LOOK_S)
-
-    threading.Thread(target=look, name="actors", daemon=True).start()
+            for name, actor in named:
+                with suppress(ValueError):  # Lava has joined it
+                    if actor.exitcode is not None and not self._complaints.poll(10 * _LOOK_S):
+                        self._tell("failed", name, f"ended with code {actor.exitcode}")
+                        self.told.set()
+                        return
 
 
 def serve(connection: Connection, data: bytes, counting: bool) -> None:
@@ -117,13 +138,15 @@ def serve(connection: Connection, data: bytes, counting: bool) -> None:
         with sending:
             connection.send(answer)
 
+    watch = ActorWatch(reply)
     session = Session(codec.decode(data), counting)
-    watch_actors(session, reply)
+    watch.start(session)
     reply("done", session.start_s)
     while True:
         verb, arguments = connection.recv()
         try:
             if verb == "stop":
+                watch.end()
                 reply("done", session.stop())
                 return
             if verb == "stream":
@@ -132,7 +155,8 @@ def serve(connection: Connection, data: bytes, counting: bool) -> None:
             else:
                 reply("done", getattr(session, verb)(*arguments))
         except Exception:
-            reply("failed", *(failure(session) or ("host", traceback.format_exc())))
+            if not watch.told.wait(_OWN_WORDS_S):
+                reply("failed", "host", traceback.format_exc())
             raise
 
 

@@ -39,6 +39,7 @@ class Session:
         self._holder: dict[str, Part] = {}
         room = {"pypy_channel_size": max(4, self.cut.most_messages() + 1)}
         self._process.create_runtime(run_cfg=SkaNetwork.run_config(), compile_config=room)
+        self._step(Command(Verb.COLLECT, (0,)))  # a runtime that has never run waits for ever when it is stopped
         self.start_s = time.perf_counter() - began
 
     def process_names(self) -> list[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from lava.magma.core.model.py.model import PyLoihiProcessModel
@@ -71,6 +74,9 @@ class PartModel(PyLoihiProcessModel):
     host_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int64)
     host_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int64)
 
+    complain: ClassVar[Callable[[str, str], None] | None] = None
+    """Where a supervised run wants to hear of exceptions: the part's name and the traceback."""
+
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self._cut: Cut = proc_params["cut"]
@@ -97,6 +103,10 @@ class PartModel(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         """Take a command, or the inputs, and run the section but for its learning."""
+        with self._complaining():
+            self._spike_phase()
+
+    def _spike_phase(self) -> None:
         if self._rows_left:
             self._rows_left -= 1
             self._take_row()
@@ -118,8 +128,18 @@ class PartModel(PyLoihiProcessModel):
     def run_lrn(self) -> None:
         """Change the synapses."""
         section, first, last = self._range
-        self._worker.run(section, first, last, learning=True)
-        self._end()
+        with self._complaining():
+            self._worker.run(section, first, last, learning=True)
+            self._end()
+
+    @contextmanager
+    def _complaining(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            if PartModel.complain is not None:
+                PartModel.complain(self._part.name, traceback.format_exc())
+            raise
 
     def _start(self) -> None:
         """Probes are sent in SPK, where Lava's processes receive: nobody may wait in one phase for another."""
