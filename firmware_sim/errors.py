@@ -19,6 +19,7 @@ class HardwareError(SimError):
 
 class ActivityError(SimError):
     """A map or a recording of activity is not what the neurocore machine reads: key, shape, name or range."""
+
     """A board is unknown, or its file is wrong: the message names file, key, what was found and what is allowed."""
 
 

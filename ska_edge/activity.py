@@ -10,11 +10,11 @@ import math
 import re
 from typing import Any
 
+from .axes import split_axes
 from .errors import SkaError
 from .operations import Contract, Flow, Kind, Op, OuterUpdate, Role
 from .plan import plan
 from .program import Program
-from .wellformed import split_axes
 
 ARENA = "ska_memory"
 PHASES = ("forward", "flow", "update")

@@ -33,6 +33,12 @@ class MappingError(SkaError):
     """A Program cannot be cut into cores, or breaks a limit of the hardware; names layer, core, need and limit."""
 
 
+class LavaError(SkaError):
+    """A run in Lava failed: an exception in one of its processes, whose name is in the message, or no sign of life."""
+
+    exit_code = 1
+
+
 class MissingError(SkaError):
     """Something is missing on this machine; the message names it and how to get it."""
 

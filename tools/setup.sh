@@ -36,6 +36,13 @@ if [ ! -x .venv/bin/pip ]; then
 fi
 echo "setup: installing ska_edge${extras:+ with extras $extras} and what it needs into .venv (about a minute)"
 .venv/bin/pip install --quiet --disable-pip-version-check --constraint tools/constraints.txt --editable ".${extras:+[$extras]}"
+case ",$extras," in *,test,*)
+  # Lava's own requirements shut out this Python and this NumPy, which it runs on all the same (docs/lava.md)
+  if "$python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then
+    .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
+      --constraint tools/constraints.txt lava-nc
+  fi
+esac
 echo "setup: compiling the learning core once (about 15 seconds)"
 .venv/bin/python -m ska_edge.backends.jit
 touch "$mark"

@@ -26,6 +26,7 @@ _EXECUTORS: dict[str, tuple[str, str]] = {
     "onnx-node": ("ska_edge.backends.onnx.javascript", "NodeExecutor"),
     "onnx-wasm": ("ska_edge.backends.onnx.javascript", "WasmExecutor"),
     "emx-c": ("ska_edge.backends.onnx.c", "EmxExecutor"),
+    "lava": ("ska_edge.backends.lava", "LavaExecutor"),
 }
 _PACKAGES = {"emx_onnx_cgen": "emx-onnx-cgen"}
 NAMES = tuple(_EXECUTORS)

@@ -22,8 +22,9 @@ from .demo import demo
 from .device import device
 from .export import export
 from .flash import flash
-from .loihi import loihi
 from .import_model import import_model
+from .lava import lava
+from .loihi import loihi
 from .paper import paper
 from .predict import predict
 from .probe import probe
@@ -80,7 +81,7 @@ def main() -> None:
 _VERBS = (
     *(demo, paper, train, predict, show, verify, bench, compare),
     *(boards, build, flash, device, simulate, cycles_truth),
-    *(export, import_model, probe, loihi),
+    *(export, import_model, probe, loihi, lava),
 )
 for _verb in _VERBS:
     main.add_command(_verb)
