@@ -17,12 +17,15 @@ from typing import ClassVar
 import numpy as np
 
 from ..baselines import Classifier, Outcome
+from ..network import parse_shape
 from . import others, ours
 from .rows import Comparison, Result, difference
 from .scenario import Contestant, Goal, Scenario
 from .splits import SHAPES, Data, data_of
 
 CLASSES = 10
+FIELDS = "64-16x8k4-10"
+"""Of the competitive rule."""
 WANTED_POINTS = 20.0
 
 
@@ -44,6 +47,10 @@ class ClassIncremental(Scenario):
     def contestants(self) -> list[Contestant]:
         """Those that learn a stream; and what could be had by keeping every sample."""
         return [
+            *(
+                ours.classifier("competitive", profile, shape=parse_shape(FIELDS))
+                for profile in ("w16d15", "w8d8", "w4d8")
+            ),
             *(ours.classifier("guided", profile) for profile in ("w16d15", "w8d8", "w4d8")),
             *others.backprops(self.name, self.dataset),
             *others.prototypes(),

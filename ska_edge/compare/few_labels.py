@@ -19,6 +19,7 @@ import numpy as np
 
 from ..baselines import FeatureLearner, Outcome, Setting, controls, pass_orders
 from ..fixed import FloatArray, IntArray
+from ..network import parse_shape
 from . import others, ours
 from .rows import Comparison, Result, difference
 from .scenario import Contestant, Goal, Scenario
@@ -28,6 +29,8 @@ LABELS_A_CLASS = (5, 10)
 DRAWS = 5
 UNITS = {"mnist": 256, "digits": 64}
 """Hidden units of every method that has any."""
+SHAPES = {"mnist": ("784-16x16k14-10", "784-16x16f10"), "digits": ("64-9x8k4-10", "64-4x16f5")}
+"""Of the competitive and of the homeostatic rule; the competitive one's class layer gets no labels."""
 WANTED_POINTS = {"mnist": 4.0, "digits": 0.0}
 
 
@@ -41,8 +44,14 @@ class FewLabels(Scenario):
     rival_words: ClassVar[str] = "the better untrained control"
 
     def contestants(self) -> list[Contestant]:
-        """The published rule and features that learn nothing or only what is linear."""
-        return [ours.feature_learner("published", "w8d8"), *others.feature_controls(self.dataset)]
+        """Ours without labels, the published rule, and features that learn nothing or only what is linear."""
+        fields, dense = (parse_shape(text) for text in SHAPES[self.dataset])
+        return [
+            *(ours.feature_learner("competitive", profile, shape=fields) for profile in ("w16d15", "w8d8", "w4d8")),
+            ours.feature_learner("homeostatic", "w8d8", shape=dense),
+            ours.feature_learner("published", "w8d8"),
+            *others.feature_controls(self.dataset),
+        ]
 
     def run(self, contestant: Contestant, seed: int) -> Outcome:
         """Learn the stream; then draw labels and read out."""

@@ -25,6 +25,7 @@ from .scenario import Contestant, Goal, Scenario
 NORMAL_BEATS = 150
 UNITS = 32
 """Hidden units offered to a rule; what statistics does needs none."""
+PROTOTYPES = 24
 MEMORY_BYTES = 6 * 1024
 
 
@@ -39,8 +40,12 @@ class Novelty(Scenario):
     default_seeds: ClassVar[int] = 20
 
     def contestants(self) -> list[Contestant]:
-        """The published rule's decisions, and what statistics offers."""
-        return [ours.detector("published", "w8d8"), *others.detectors()]
+        """Prototypes that learn on the device, the published rule's decisions, and what statistics offers."""
+        return [
+            *(ours.prototypes(profile, PROTOTYPES) for profile in ("w16d15", "w8d8", "w4d8")),
+            ours.detector("published", "w8d8"),
+            *others.detectors(),
+        ]
 
     def run(self, contestant: Contestant, seed: int) -> Outcome:
         """Learn the normal beats; rank the others."""

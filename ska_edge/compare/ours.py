@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from ..baselines import Classifier, Cost, Detector, FeatureLearner, Setting
 from ..baselines.controls import Logistic
 from ..fixed import FloatArray, IntArray, dequantise
+from ..layers import Fields, Layer
 from ..learner import Learner
 from ..lowering import lower
 from ..network import Network
@@ -21,16 +21,20 @@ from ..rules import rule_named
 from .cost import program_cost
 from .scenario import Contestant
 
+Shape = tuple[int | Layer, ...]
 SOURCES = (
     "rules",
     "builder",
+    "axes",
     "fixed",
+    "layers",
     "learner",
     "lowering",
     "network",
     "plan",
     "profiles",
     "start",
+    "reference.competition",
     "reference.stream",
     "compare.ours",
     "compare.cost",
@@ -41,8 +45,8 @@ SOURCES = (
 class RuleClassifier(Classifier):
     """A rule with a class layer."""
 
-    def __init__(self, setting: Setting, rule: str, profile: str, parameters: dict[str, Any]) -> None:
-        self.learner = _learner(setting, setting.shape, rule, profile, parameters, setting.labels)
+    def __init__(self, setting: Setting, shape: Shape, rule: str, profile: str, parameters: dict[str, Any]) -> None:
+        self.learner = _learner(setting, shape, rule, profile, parameters, setting.labels)
         self.cost = program_cost(self.learner.program)
 
     def learn_many(self, samples: FloatArray, labels: IntArray) -> None:
@@ -62,9 +66,16 @@ class RuleFeatures(FeatureLearner):
     """
 
     def __init__(
-        self, setting: Setting, rule: str, profile: str, parameters: dict[str, Any], layers: str = "last"
+        self,
+        setting: Setting,
+        rule: str,
+        profile: str,
+        parameters: dict[str, Any],
+        layers: str = "last",
+        shape: Shape | None = None,
     ) -> None:
-        self.learner = _learner(setting, setting.shape[:-1], rule, profile, parameters, None)
+        shape = shape or setting.shape[:-1]
+        self.learner = _learner(setting, shape, rule, profile, parameters, None)
         self.layers = layers
         self.cost = program_cost(self.learner.program)
 
@@ -86,6 +97,24 @@ class RuleReadout(Logistic):
         self.features.learn_many(samples)
         super().learn_many(samples, labels)
         self.fitted = False
+
+
+class Prototypes(Detector):
+    """The rule `novelty`: the distance to the nearest prototype, as the device itself computes it."""
+
+    def __init__(self, setting: Setting, profile: str, parameters: dict[str, Any], neurons: int) -> None:
+        features = setting.shape[0]
+        shape = (features, Fields(1, neurons, features, competing=True))
+        self.learner = _learner(setting, shape, "novelty", profile, parameters, None)
+        self.cost = program_cost(self.learner.program)
+
+    def learn_many(self, samples: FloatArray) -> None:
+        """One sample at a time."""
+        self.learner.learn_many(samples)
+
+    def scores(self, samples: FloatArray) -> FloatArray:
+        """Half the squared distance to the nearest prototype, scaled."""
+        return self.learner.decide_many(samples)[:, 0]
 
 
 class DecisionSurprise(Detector):
@@ -124,19 +153,19 @@ def hidden_decisions(learner: Learner, samples: FloatArray) -> list[FloatArray]:
 
 
 def _decisions(program: Program) -> list[tuple[int, str]]:
-    """(position in `infer`, name) of each hidden layer's D; the last layer of a rule without classes is `decision`."""
+    """(position in `infer`, name) of what each hidden layer hands on; a rule without classes ends in `decision`."""
     written = {}
     for position, op in enumerate(program.sections["infer"]):
         for name in op.outputs().values():
             layer = program.by_name[name].layer
-            if name == f"D{layer}" or (name == "decision" and layer not in written):
+            if name in (f"C{layer}", f"D{layer}") or (name == "decision" and layer not in written):
                 written[layer] = (position, name)
     return list(written.values())
 
 
 def _learner(
     setting: Setting,
-    shape: tuple[int, ...],
+    shape: Shape,
     rule: str,
     profile: str,
     parameters: dict[str, Any],
@@ -150,26 +179,30 @@ def _learner(
 
 
 def classifier(
-    rule: str, profile: str, name: str | None = None, shape: tuple[int, ...] | None = None, **parameters: Any
+    rule: str, profile: str, name: str | None = None, shape: Shape | None = None, **parameters: Any
 ) -> Contestant:
     """A rule that learns with labels; `shape` other than the scenario's, where given."""
 
     def make(setting: Setting) -> RuleClassifier:
-        fitting = setting if shape is None else replace(setting, shape=shape)
-        return RuleClassifier(fitting, rule, profile, parameters)
+        return RuleClassifier(setting, shape or setting.shape, rule, profile, parameters)
 
-    return _contestant(name or rule, rule, profile, make, {**parameters, **({"shape": shape} if shape else {})})
+    return _contestant(name or rule, rule, profile, make, {**parameters, **_in_words(shape)})
 
 
 def feature_learner(
-    rule: str, profile: str, name: str | None = None, layers: str = "last", **parameters: Any
+    rule: str,
+    profile: str,
+    name: str | None = None,
+    layers: str = "last",
+    shape: Shape | None = None,
+    **parameters: Any,
 ) -> Contestant:
     """A rule that learns features without labels."""
 
     def make(setting: Setting) -> RuleFeatures:
-        return RuleFeatures(setting, rule, profile, parameters, layers)
+        return RuleFeatures(setting, rule, profile, parameters, layers, shape)
 
-    return _contestant(name or rule, rule, profile, make, {**parameters, "layers": layers})
+    return _contestant(name or rule, rule, profile, make, {**parameters, "layers": layers, **_in_words(shape)})
 
 
 def read_out(rule: str, profile: str, name: str | None = None, layers: str = "last", **parameters: Any) -> Contestant:
@@ -181,10 +214,20 @@ def read_out(rule: str, profile: str, name: str | None = None, layers: str = "la
     return _contestant(name or f"{rule} + logistic", rule, profile, make, {**parameters, "layers": layers})
 
 
+def prototypes(profile: str, neurons: int, **parameters: Any) -> Contestant:
+    """The rule `novelty`."""
+    make = partial(Prototypes, profile=profile, parameters=parameters, neurons=neurons)
+    return _contestant("novelty", "novelty", profile, make, {**parameters, "prototypes": neurons})
+
+
 def detector(rule: str, profile: str, name: str | None = None, **parameters: Any) -> Contestant:
     """A rule's decisions as a detector."""
     make = partial(DecisionSurprise, rule=rule, profile=profile, parameters=parameters)
     return _contestant(name or f"{rule}, surprise of decisions", rule, profile, make, parameters)
+
+
+def _in_words(shape: Shape | None) -> dict[str, str]:
+    return {"shape": "-".join(map(str, shape))} if shape else {}
 
 
 def _contestant(
