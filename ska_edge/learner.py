@@ -77,8 +77,8 @@ class Learner:
 
     @property
     def classes(self) -> int:
-        """Decisions of the last layer."""
-        return self.program.by_name["decision"].size
+        """Decisions of the last layer; two where it is a single score, on which `choice` says yes or no."""
+        return max(2, self.program.by_name["decision"].size)
 
     @property
     def weight_updates(self) -> int:

@@ -18,7 +18,7 @@ from .monitor import Monitor
 from .network import Network, parse_shape
 from .program import Program
 from .progress import bar
-from .rules import rule_named
+from .rules import parse_parameters, rule_named
 
 HIDDEN = 16
 _ORDER = 1 << 16  # the order of pass p is drawn from seed + p * 2^16, so that a resumed run need not replay
@@ -36,6 +36,8 @@ class Settings:
     forward_steps: int | None = None
     heads: str | None = None
     unlabelled: str | None = None
+    parameters: tuple[str, ...] = ()
+    """NAME=VALUE, of the rule."""
     passes: int = 20
     seed: int = 0
     test_share: float = 0.2
@@ -97,6 +99,7 @@ def make_learner(data: Dataset, rows: Split, settings: Settings) -> Learner:
         forward_steps=settings.forward_steps,
         heads=settings.heads,
         unlabelled=settings.unlabelled,
+        **parse_parameters(settings.rule, settings.parameters),
     )
     network = Network(shape, rule, settings.seed)
     if labels is not None:

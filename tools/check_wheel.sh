@@ -31,6 +31,8 @@ for version in "$@"; do
     ska-edge train --dataset digits --passes 2 --quiet --out "$version.ska"
     ska-edge predict "$version.ska" --dataset digits | tail -n 1
     ska-edge show "$version.ska" >/dev/null
+    ska-edge models list >/dev/null
+    ska-edge models rebuild digits-w8d8 --quiet
     ska-edge verify "$version.ska" --against numba,c-gcc --samples 200 --quiet
   )
 done

@@ -25,6 +25,7 @@ from .flash import flash
 from .import_model import import_model
 from .lava import lava
 from .loihi import loihi
+from .models import models
 from .paper import paper
 from .predict import predict
 from .probe import probe
@@ -79,7 +80,7 @@ def main() -> None:
 
 
 _VERBS = (
-    *(demo, paper, train, predict, show, verify, bench, compare),
+    *(demo, paper, train, predict, show, verify, bench, compare, models),
     *(boards, build, flash, device, simulate, cycles_truth),
     *(export, import_model, probe, loihi, lava),
 )

@@ -16,13 +16,16 @@ SATURATED_AT_MOST = 0.2
 @data_options
 @click.option("--out", "model", type=click.Path(), help="Model to write.  [default: NAME.ska]")
 @click.option("--resume", type=click.Path(), help="Go on learning this .ska instead of starting a network.")
-@click.option("--shape", help="Widths, as in 64-16-10.  [default: features-16-classes]")
-@click.option("--rule", default="guided", show_default=True, help="guided or published.")
+@click.option("--shape", help="64-16-10, or layers as 16x16f10, 16x16k14, 8c5s2.  [default: features-16-classes]")
+@click.option(
+    "--rule", default="guided", show_default=True, help="guided, competitive, homeostatic, novelty, published."
+)
 @click.option("--profile", default="w8d8", show_default=True, help="w16d15, w16d8, w8d8 or w4d8.")
 @click.option("--rate", type=float, help="Share by which one forward step moves knowledge.  [default: the rule's]")
 @click.option("--forward-steps", type=int, help="K, forward steps of one sample.  [default: the rule's]")
 @click.option("--heads", help="guided: learnt or code.  [default: learnt]")
 @click.option("--unlabelled", help="guided: what a sample without label does, ignore or entropy.  [default: ignore]")
+@click.option("--set", "parameters", multiple=True, help="NAME=VALUE, any parameter of the rule; repeatable.")
 @click.option(
     "--passes", default=20, show_default=True, type=click.IntRange(1, 100000), help="Passes over the samples."
 )

@@ -24,7 +24,7 @@ from .scenario import Contestant, Goal, Scenario
 from .splits import SHAPES, Data, data_of
 
 CLASSES = 10
-FIELDS = "64-16x8k4-10"
+FIELDS = "64-9x8k4-10"
 """Of the competitive rule."""
 WANTED_POINTS = 20.0
 
@@ -48,7 +48,7 @@ class ClassIncremental(Scenario):
         """Those that learn a stream; and what could be had by keeping every sample."""
         return [
             *(
-                ours.classifier("competitive", profile, shape=parse_shape(FIELDS))
+                ours.classifier("competitive", profile, shape=parse_shape(FIELDS), rate=0.02)
                 for profile in ("w16d15", "w8d8", "w4d8")
             ),
             *(ours.classifier("guided", profile) for profile in ("w16d15", "w8d8", "w4d8")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -15,6 +16,9 @@ from .novelty import Novelty
 from .published import Published
 
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Published, Homeostatic, Competitive, Guided, Novelty)}
+
+_TRUTHS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+_KINDS: dict[str, Callable[[str], Any]] = {"float": float, "int": int, "str": str, "bool": _TRUTHS.__getitem__}
 
 
 def rule_named(name: str, **parameters: Any) -> Rule:
@@ -33,6 +37,25 @@ def rule_named(name: str, **parameters: Any) -> Rule:
         raise NetworkError(f"rule {name}: parameters {', '.join(given)}; it has {known}") from None
 
 
+def parse_parameters(rule: str, settings: Iterable[str]) -> dict[str, Any]:
+    """Parameters from their text, NAME=VALUE.  Raises NetworkError for one that the rule does not have.
+
+    >>> parse_parameters("guided", ["mask=0.3", "rectified=yes", "heads=code"])
+    {'mask': 0.3, 'rectified': True, 'heads': 'code'}
+    """
+    known: dict[str, Callable[[str], Any]] = {}
+    if rule in RULES:
+        known = {each.name: _KINDS[str(each.type)] for each in fields(RULES[rule]) if str(each.type) in _KINDS}
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        try:
+            found[name] = known[name](text)
+        except (KeyError, ValueError):
+            raise NetworkError(f"rule {rule}: {setting!r}; wanted NAME=VALUE, of {', '.join(known)}") from None
+    return found
+
+
 __all__ = [
     "RULES",
     "Competitive",
@@ -42,5 +65,6 @@ __all__ = [
     "Published",
     "PublishedBatch",
     "Rule",
+    "parse_parameters",
     "rule_named",
 ]
