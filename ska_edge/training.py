@@ -93,14 +93,8 @@ def make_learner(data: Dataset, rows: Split, settings: Settings) -> Learner:
     shape = parse_shape(settings.shape) if settings.shape else (features, HIDDEN, classes)
     if shape[0] != features:
         raise DataError(f"shape {settings.shape}: {shape[0]} inputs, {data.name} has {features} features")
-    rule = rule_named(
-        settings.rule,
-        rate=settings.rate,
-        forward_steps=settings.forward_steps,
-        heads=settings.heads,
-        unlabelled=settings.unlabelled,
-        **parse_parameters(settings.rule, settings.parameters),
-    )
+    given = {name: getattr(settings, name) for name in ("rate", "forward_steps", "heads", "unlabelled")}
+    rule = rule_named(settings.rule, **{**given, **parse_parameters(settings.rule, settings.parameters)})
     network = Network(shape, rule, settings.seed)
     if labels is not None:
         check_labels(labels, len(labels), network.widths[-1])

@@ -42,6 +42,21 @@ SOURCES = (
 """What a run of ours depends on; which executor runs it cannot matter."""
 
 
+WIDE: dict[str, Any] = {
+    "rectified": True,
+    "rate": 0.2,
+    "head_rate": 0.4,
+    "tolerance": 0.0625,
+    "grain": 0.0,
+    "gain": 4.0,
+    "head_start": 6.0,
+    "mask": 0.2,
+    "anneal": 15,
+    "entropy_shift": 15,
+}
+"""Guided learning in wide networks; chosen on MNIST's rows for choices, the same for all profiles."""
+
+
 class RuleClassifier(Classifier):
     """A rule with a class layer."""
 

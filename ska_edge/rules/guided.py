@@ -80,10 +80,10 @@ class Guided(Rule):
     tolerance: float = 0.25
     target: float = 0.95
     grain: float = 0.25
-    gain: float = 4.0
-    head_start: float = 8.0
+    gain: float = 1.0
+    head_start: float = 2.0
     mask: float = 0.0
-    rectified: bool = True
+    rectified: bool = False
     anneal: int = 0
     anneal_floor: float = 0.05
     competition_rate: float = 0.05
