@@ -45,7 +45,8 @@ class FewShot(Scenario):
 
     def _guided(self, profile: str) -> Contestant:
         if self.dataset == "mnist":
-            return ours.classifier("guided", profile, shape=parse_shape(FIELDS), **ours.WIDE)
+            parameters = ours.WIDE_4_BITS if profile == "w4d8" else ours.WIDE
+            return ours.classifier("guided", profile, shape=parse_shape(FIELDS), **parameters)
         return ours.classifier("guided", profile)
 
     def run(self, contestant: Contestant, seed: int) -> Outcome:
