@@ -9,7 +9,10 @@ const EXAMPLES_EVERY = 8; // of the held-out digits, one in so many is there to 
 const PERCENT = new Intl.NumberFormat("en-GB", { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 const lessons = []; // {features, label, entropies, state: as it was before, drawing}
-let model, pad, columns, heldOut, examples, before = null, busy = false, shown = 0;
+let model, pad, columns, heldOut, examples, before = null, busy = false, shown = 0, frame = 0;
+
+/** Whether what is shown is what is meant, for those who cannot see it settle. */
+const settle = (settled) => element("page").setAttribute("aria-busy", !settled);
 
 /** The features of what is on the pad, in the range that the model was trained on; null for an empty pad. */
 function features() {
@@ -39,6 +42,7 @@ async function decide() {
   for (const button of [...columns.map(({ button }) => button), element("clear"), element("unlabelled")]) {
     button.disabled = !row;
   }
+  settle(!frame && !busy);
   return found;
 }
 
@@ -46,6 +50,7 @@ async function teach(label) {
   const row = features();
   if (!row || busy) return;
   busy = true;
+  settle(false);
   try {
     const drawing = pad.drawing, state = model.state, [was] = (await model.infer([row])).decisions;
     const { entropies, moved } = await model.learn(row, label);
@@ -58,12 +63,13 @@ async function teach(label) {
     await account();
   } finally {
     busy = false;
+    settle(!frame);
   }
 }
 
 function undo() {
+  if (busy || !lessons.length) return;
   const last = lessons.pop();
-  if (!last || busy) return;
   model.state = last.state;
   before = null;
   pad.put(last.drawing);
@@ -112,7 +118,7 @@ function chart(name, values) {
     return `<rect x="${SHOWN - values.length + i + 0.1}" y="${top}" width="0.8" height="${tall}"/>`;
   });
   const said = latest === undefined ? "no lesson yet" : `${latest.toFixed(3)} bits`;
-  const title = name === "entropy_class" ? "class" : name.replace(/^entropy(\d+)$/, "layer $1");
+  const title = name === "entropy_class" ? "class layer" : name.replace(/^entropy(\d+)$/, "layer $1");
   figure.className = "entropy";
   figure.innerHTML = `<p><span></span><output></output></p>
     <svg viewBox="0 0 ${SHOWN} 1" preserveAspectRatio="none" role="img">
@@ -166,7 +172,11 @@ async function start() {
   element("classes").append(...columns.map(({ column }) => column));
   pad = new Pad(element("pad"), () => {
     before = null;
-    decide();
+    settle(false);
+    frame ||= requestAnimationFrame(() => { // a pen may move more often than a screen is drawn
+      frame = 0;
+      decide();
+    });
   });
 
   let tried = 0;

@@ -65,7 +65,7 @@ export class Pad {
   paint() {
     const canvas = this.#canvas, side = Math.round(canvas.clientWidth * devicePixelRatio);
     if (!side) return;
-    if (canvas.width !== side) canvas.width = canvas.height = side;
+    if (canvas.width !== side || canvas.height !== side) canvas.width = canvas.height = side;
     const context = canvas.getContext("2d"), ink = getComputedStyle(canvas).color;
     context.clearRect(0, 0, side, side);
     Object.assign(context, { strokeStyle: ink, lineWidth: PEN * side, lineCap: "round", lineJoin: "round" });

@@ -58,11 +58,15 @@ function nearest(points) {
   for (let round = 0; round < ROUNDS; round++) {
     const down = (PIXELS - 2 * radius) / (Math.max(h, FLATTEST * w) || 1);
     const across = Math.min(STRETCH * down, (WIDTH - 2 * radius) / (w || 1));
-    const placed = points.map(({ x, y }) => [(x - centre[0]) * across + PIXELS / 2, (y - centre[1]) * down + PIXELS / 2]);
+    const xs = Float64Array.from(points, ({ x }) => (x - centre[0]) * across + PIXELS / 2);
+    const ys = Float64Array.from(points, ({ y }) => (y - centre[1]) * down + PIXELS / 2);
     for (let pixel = 0; pixel < distances.length; pixel++) {
       const x = (pixel % PIXELS) + 0.5, y = Math.floor(pixel / PIXELS) + 0.5;
       let least = Infinity;
-      for (const [px, py] of placed) least = Math.min(least, (x - px) ** 2 + (y - py) ** 2);
+      for (let i = 0; i < xs.length; i++) {
+        const distance = (x - xs[i]) * (x - xs[i]) + (y - ys[i]) * (y - ys[i]);
+        if (distance < least) least = distance;
+      }
       distances[pixel] = least;
     }
     order = Array.from(distances.keys()).sort((a, b) => distances[a] - distances[b] || a - b);
