@@ -101,9 +101,10 @@ seen.unlabelled = await teach(page, -1);
 await draw(page, ZERO);
 seen.zero = await teach(page, 0);
 for (let i = 0; i < 5; i++) seen.again = await teach(page, 7); // a mistake that the network is made to believe
-await page.screenshot({ path: `${folder}/light.png` });
+await page.screenshot({ path: `${folder}/light.png`, fullPage: true });
 await page.emulateMedia({ colorScheme: "dark" });
-await page.screenshot({ path: `${folder}/dark.png` });
+await look(page);
+await page.screenshot({ path: `${folder}/dark.png`, fullPage: true });
 seen.names = [await download(page, "snapshot", "snapshot.ska"), await download(page, "drawings", "lessons.csv")];
 await page.locator("#reset").click();
 seen.reset = await look(page);

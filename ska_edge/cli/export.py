@@ -33,8 +33,8 @@ def export(
     label_column: str,
     as_json: bool,
 ) -> None:
-    """Write MODEL as FORMAT: a library (c, arduino, platformio, zephyr), ONNX models (onnx), a page that learns (browser),
-    or a NIR graph (nir).
+    """Write MODEL as FORMAT: a library (c, arduino, platformio, zephyr), ONNX models (onnx), a page that learns
+    (browser), or a NIR graph (nir).
 
     A library's example learns a few samples and checks its own state against the oracle's.  They come from --dataset or
     --data; without, from the digits where the model learnt those, else they are made up.  nir is for inference, two

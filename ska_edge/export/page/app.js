@@ -178,6 +178,10 @@ async function start() {
       decide();
     });
   });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    pad.paint();
+    decide();
+  });
 
   let tried = 0;
   element("example").addEventListener("click", () => {

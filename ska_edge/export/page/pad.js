@@ -19,7 +19,6 @@ export class Pad {
       canvas.addEventListener(end, (event) => { if (event.pointerId === this.#pointer) this.#pointer = null; });
     }
     new ResizeObserver(() => this.paint()).observe(canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
   }
 
   /** What is drawn: {strokes} or {pixels}; it can be put back. */
