@@ -5,7 +5,7 @@ missing=
 for pair in gcc:gcc clang:clang cppcheck:cppcheck cmake:cmake arm-none-eabi-gcc:gcc-arm-none-eabi avr-gcc:gcc-avr \
             riscv64-unknown-elf-gcc:gcc-riscv64-unknown-elf qemu-system-arm:qemu-system-arm \
             qemu-system-riscv32:qemu-system-misc simavr:simavr gdb-multiarch:gdb-multiarch avrdude:avrdude \
-            node:nodejs npm:npm qemu-x86_64:qemu-user; do
+            node:nodejs npm:npm qemu-x86_64:qemu-user chromium:chromium; do
   command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 for pair in /usr/include/simavr/sim_avr.h:libsimavr-dev /usr/lib/avr/include/avr/io.h:avr-libc \
@@ -25,3 +25,6 @@ rp2040js=$(dirname "$0")/../out/rp2040js
 # ONNX Runtime for Node.js and for browsers
 ort=$(dirname "$0")/../out/onnxruntime
 [ -e "$ort/node_modules/onnxruntime-web" ] || npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$ort" onnxruntime-node@1.30.0 onnxruntime-web@1.30.0
+# what drives Chromium in the tests of the exported page
+playwright=$(dirname "$0")/../out/playwright
+[ -e "$playwright/node_modules/playwright-core" ] || npm install --silent --no-audit --no-fund --prefix "$playwright" playwright-core@1.65.1

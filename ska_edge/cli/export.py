@@ -10,6 +10,7 @@ import click
 from .common import data_options, emit, json_option, load_data
 
 if TYPE_CHECKING:
+    from ..data import Dataset
     from ..program import Program
 
 
@@ -32,7 +33,8 @@ def export(
     label_column: str,
     as_json: bool,
 ) -> None:
-    """Write MODEL as FORMAT: a library (c, arduino, platformio, zephyr), ONNX models (onnx), or a NIR graph (nir).
+    """Write MODEL as FORMAT: a library (c, arduino, platformio, zephyr), ONNX models (onnx), a page that learns
+    (browser), or a NIR graph (nir).
 
     A library's example learns a few samples and checks its own state against the oracle's.  They come from --dataset or
     --data; without, from the digits where the model learnt those, else they are made up.  nir is for inference, two
@@ -43,8 +45,8 @@ def export(
     from ..export import FORMATS
     from ..export import export as write
 
-    if format not in (*FORMATS, "onnx", "nir"):
-        raise SkaError(f"format {format!r}: allowed are {', '.join(FORMATS)}, onnx, nir")
+    if format not in (*FORMATS, "onnx", "browser", "nir"):
+        raise SkaError(f"format {format!r}: allowed are {', '.join(FORMATS)}, onnx, browser, nir")
     if format == "nir":
         _export_nir(model, out, force, as_json)
         return
@@ -54,6 +56,9 @@ def export(
         return
     data = None if dataset is None and file is None else load_data(dataset, file, label_column)
     stem = Path(model).stem
+    if format == "browser":
+        _export_browser(program, model, out or f"{stem}_browser", name or stem, data, force, as_json)
+        return
     done = write(program, format, out or f"{stem}_{format}", name or stem, data, force)
 
     def human() -> None:
@@ -85,6 +90,22 @@ def _export_onnx(program: Program, model: str, out: str, name: str, force: bool,
         print(f"{done.out}: {len(done.nodes)} models, checked")
         for file, nodes in done.nodes.items():
             print(f"  {file}.onnx: {nodes} nodes")
+        print(f"  program {program.program_digest[:16]}  state {program.state_digest[:16]}")
+
+    emit(as_json, {"model": model, **done.to_json()}, human)
+
+
+def _export_browser(
+    program: Program, model: str, out: str, name: str, data: Dataset | None, force: bool, as_json: bool
+) -> None:
+    from ..export.browser import export_browser
+
+    done = export_browser(program, out, name, data, force)
+
+    def human() -> None:
+        size = sum(path.stat().st_size for path in done.out.rglob("*") if path.is_file())
+        print(f"{done.out}: {len(done.files)} static files, {size / 1e6:.1f} MB, {done.held_out} held-out samples")
+        print(f"  python -m http.server --directory {done.out}   and open http://localhost:8000")
         print(f"  program {program.program_digest[:16]}  state {program.state_digest[:16]}")
 
     emit(as_json, {"model": model, **done.to_json()}, human)

@@ -69,9 +69,8 @@ def _pick(program: Program, classes: int, data: Dataset | None, count: int) -> t
         low, high = sample.format.lo, sample.format.hi
         raw = source.randint(low, high + 1, (count, sample.size)).astype(np.int64)
         return f"{MADE_UP}; give --dataset or --data for real ones", raw, np.arange(count, dtype=np.int64) % classes
-    rows = np.arange(min(count, len(given.samples)))
-    if data is None:
-        rows = _held_out(program, given)[:count]
+    held_out = held_out_rows(program, given) if data is None else None
+    rows = np.arange(len(given.samples))[:count] if held_out is None else held_out[:count]
     raw = encode(program, given.samples[rows])
     labels = np.full(len(rows), -1, np.int64) if given.labels is None else given.labels[rows].astype(np.int64)
     if labels.size and (labels.min() < -1 or labels.max() >= classes):
@@ -87,9 +86,9 @@ def _own(program: Program) -> Dataset | None:
     return digits if digits.samples.shape[1] == next(program.of_kind(Kind.SAMPLE)).size else None
 
 
-def _held_out(program: Program, data: Dataset) -> IntArray:
-    """Rows the model has not learnt, as far as its notes say how it was trained."""
+def held_out_rows(program: Program, data: Dataset) -> IntArray | None:
+    """Rows the model has not learnt, where its notes say how it was trained."""
     seed, share = program.meta.get("seed"), program.meta.get("test_share")
     if isinstance(seed, int) and isinstance(share, float) and 0 <= seed < 2**32 and 0 < share <= 0.9:
         return split(data, seed, share).test
-    return np.arange(len(data.samples), dtype=np.int64)
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -50,6 +50,15 @@ def export_onnx(program: Program, out: str | Path, name: str, force: bool = Fals
 
     Raises MissingError without the package onnx, FileError where `out` cannot be written or holds something already.
     """
+    contents, nodes = onnx_files(program)
+    files = digests(contents)
+    contents[MANIFEST] = json.dumps({**manifest(program, FORMAT, name), "files": files}, indent=2) + "\n"
+    write_folder(Path(out), contents, force)
+    return ExportedOnnx(Path(out), name, program, files, nodes)
+
+
+def onnx_files(program: Program) -> tuple[dict[str, str | bytes], dict[str, int]]:
+    """Models, state and `.ska` by file name, and how many nodes each model has.  Raises MissingError without onnx."""
     try:
         writer = import_module("ska_edge.backends.onnx.models")
     except ImportError as error:
@@ -61,10 +70,15 @@ def export_onnx(program: Program, out: str | Path, name: str, force: bool = Fals
     state = list(state_layout(program))
     contents[SKA] = codec.encode(program)
     contents[STATE] = b"".join(program.values[entry["name"]].astype(entry["dtype"]).tobytes() for entry in state)
-    files = {path: hashlib.sha256(_bytes(content)).hexdigest() for path, content in sorted(contents.items())}
+    nodes = {file: len(model.graph.node) + sum(len(f.node) for f in model.functions) for file, model in made.items()}
+    return contents, nodes
+
+
+def manifest(program: Program, format: str, name: str) -> dict[str, Any]:
+    """What a program in any language must know to run the models and to write a `.ska`."""
     sample = next(program.of_kind(Kind.SAMPLE))
-    manifest = {
-        "format": FORMAT,
+    return {
+        "format": format,
         "ska_edge": __version__,
         "name": name,
         "program_digest": program.program_digest,
@@ -80,13 +94,13 @@ def export_onnx(program: Program, out: str | Path, name: str, force: bool = Fals
         },
         "inputs": [_border(program, t.name) for t in program.of_role(Role.INPUT)],
         "outputs": [_border(program, t.name) for t in program.of_role(Role.OUTPUT)],
-        "state": state,
-        "files": files,
+        "state": list(state_layout(program)),
     }
-    contents[MANIFEST] = json.dumps(manifest, indent=2) + "\n"
-    write_folder(Path(out), contents, force)
-    nodes = {file: len(model.graph.node) + sum(len(f.node) for f in model.functions) for file, model in made.items()}
-    return ExportedOnnx(Path(out), name, program, files, nodes)
+
+
+def digests(contents: Mapping[str, str | bytes]) -> dict[str, str]:
+    """SHA-256 of every file, by name."""
+    return {path: hashlib.sha256(_bytes(content)).hexdigest() for path, content in sorted(contents.items())}
 
 
 def state_layout(program: Program) -> Iterator[dict[str, Any]]:

@@ -26,19 +26,25 @@ SERVER = Path(__file__).with_name("server.mjs")
 ANSWER_SECONDS = 300
 
 
+def folder_with(package: str) -> Path:
+    """Where npm put a package.  Raises MissingError with the command that gets it."""
+    folder = Path(os.environ.get(FOLDER_VARIABLE, DEFAULT_FOLDER))
+    if not (folder / "node_modules" / package).is_dir():
+        raise MissingError(
+            f"{package}: not in {folder}; npm install --ignore-scripts --prefix {folder} {package}@{VERSION} "
+            f"(another folder: {FOLDER_VARIABLE})"
+        )
+    return folder
+
+
 class NodeServer:
     """A Node.js process that runs models of one package."""
 
     def __init__(self, package: str) -> None:
         node = shutil.which("node")
-        folder = Path(os.environ.get(FOLDER_VARIABLE, DEFAULT_FOLDER))
         if node is None:
             raise MissingError("node: not installed; Debian package nodejs")
-        if not (folder / "node_modules" / package).is_dir():
-            raise MissingError(
-                f"{package}: not in {folder}; npm install --ignore-scripts --prefix {folder} {package}@{VERSION} "
-                f"(another folder: {FOLDER_VARIABLE})"
-            )
+        folder = folder_with(package)
         self._process = subprocess.Popen(
             [node, str(SERVER), str(folder), package],
             stdin=subprocess.PIPE,
