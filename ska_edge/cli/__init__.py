@@ -28,6 +28,7 @@ from .loihi import loihi
 from .paper import paper
 from .predict import predict
 from .probe import probe
+from .search import search
 from .show import show
 from .simulate import simulate
 from .train import train
@@ -81,7 +82,7 @@ def main() -> None:
 _VERBS = (
     *(demo, paper, train, predict, show, verify, bench, compare),
     *(boards, build, flash, device, simulate, cycles_truth),
-    *(export, import_model, probe, loihi, lava),
+    *(export, import_model, probe, loihi, lava, search),
 )
 for _verb in _VERBS:
     main.add_command(_verb)

@@ -1,0 +1,101 @@
+"""Finished trials in an Optuna journal, one at a time, so that a search can be cut and taken up again.
+
+A trial that is found there is not learnt again.  Everything else of a search follows from its seed, so going on and
+starting over are the same thing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FileError, SkaError
+from .space import Candidate
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+
+NAME = "ska-edge search"
+
+
+class Journal:
+    """Scores by candidate; `path` None keeps nothing beyond this process."""
+
+    def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
+        """Open or begin.  Raises FileError for a file that is no such journal, SkaError for another search's."""
+        self.path = path
+        self.scores: dict[str, list[float]] = {}
+        self.gauge: Any = None
+        self._study: Study | None = None
+        if path is None:
+            return
+        fresh = not path.exists()
+        try:
+            self._study = _open(path)
+            found = self._study.user_attrs
+            trials = self._study.get_trials(deepcopy=False)
+            self.scores = {each.user_attrs["candidate"]: list(each.user_attrs["scores"]) for each in trials}
+        except OSError as error:
+            raise FileError(f"{path}: cannot be written ({error.strerror})") from None
+        except Exception as error:  # Optuna promises no type: broken JSON, wrong keys, wrong types
+            raise FileError(
+                f"{path}: no journal of a search, or damaged ({type(error).__name__}: {error}); give another --study"
+            ) from None
+        self._check(path, settings, found, fresh)
+        self.gauge = found.get("gauge")
+
+    def keep_gauge(self, gauge: Any) -> None:
+        """Write down the measured images."""
+        if self._study is not None:
+            self._study.set_user_attr("gauge", gauge)
+
+    def keep(self, trial: Trial, candidate: Candidate, scores: list[float], ram_bytes: int) -> None:
+        """Write a finished trial down."""
+        self.scores[candidate.key] = scores
+        if self._study is None:
+            return
+        from optuna.trial import create_trial
+
+        self._study.add_trial(
+            create_trial(
+                params=trial.params,
+                distributions=trial.distributions,
+                values=[sum(scores) / len(scores), float(ram_bytes)],
+                user_attrs={"candidate": candidate.key, "scores": scores},
+            )
+        )
+
+    def _check(self, path: Path, settings: Mapping[str, Any], found: Mapping[str, Any], fresh: bool) -> None:
+        """The settings of the journal must be these: anything else would mix two searches."""
+        assert self._study is not None
+        wanted = json.loads(json.dumps(settings))
+        if "settings" not in found:
+            if not fresh and path.stat().st_size and self.scores:
+                raise FileError(f"{path}: a journal of Optuna, but of no search of ours; give another --study")
+            self._study.set_user_attr("settings", wanted)
+            return
+        kept = found["settings"]
+        for name in sorted({*wanted, *kept}):
+            if kept.get(name) != wanted.get(name):
+                raise SkaError(
+                    f"{path}: holds a search with {name} {_short(kept.get(name))}, this one has "
+                    f"{_short(wanted.get(name))}; give the same, or another --study"
+                )
+
+
+def _open(path: Path) -> Study:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    return optuna.create_study(
+        storage=storage, study_name=NAME, directions=["maximize", "minimize"], load_if_exists=True
+    )
+
+
+def _short(value: Any) -> str:
+    return str(value)[:60]
