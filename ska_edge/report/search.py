@@ -63,7 +63,7 @@ def markdown(found: Search, verified: Sequence[Verified], winner: Verified | Non
         _markdown_table(_HEADINGS, [_cells(trial) for trial in found.front]),
         "## Verified in the simulator\n",
         _markdown_table(_VERIFIED, [_verified_cells(each) for each in verified]),
-        "Accuracy: mean over the seeds, on judging rows inside the learning rows. Time in the front is an estimate, RAM "
+        "Accuracy: mean of the seeds, on judging rows inside the learning rows. Time in the front is an estimate, RAM "
         "and flash rest on one image a profile; what is verified was built and run. The test rows served no choice. "
         "Nothing ran on silicon.\n",
     ]

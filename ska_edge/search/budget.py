@@ -22,13 +22,16 @@ from ..fits import RESERVES, Fit, fit
 from ..lowering import lower
 from ..operations import Kind
 from ..plan import memory, plan
-from ..profiles import PROFILES
+from ..profiles import PROFILES, profile_named
 from ..program import Encoding, Program
 from .space import START_WIDTH, Candidate, Space
 
 _WEIGHT_OF_WORK = {"contract": 13, "scale": 25, "lut": 35, "flow": 200, "outer_update": 16, "update": 20, "lattice": 4}
 _OTHER_WORK = 8
 """Cycles an element on an AVR, roughly (SPEC 5, table): here only their ratios count."""
+_STORED = ("constants", "start_state")
+_RESERVED = ("port", "stack", "code")
+"""Parts of a `Fit`: what the image carries of the model; what is an estimate there and measured here."""
 _SAMPLES = 3
 
 
@@ -82,15 +85,18 @@ class Gauge:
 
     def needs(self, program: Program, profile: str) -> Needs:
         """What a Program needs; time is an estimate.  Raises FitError where `build` would refuse it."""
-        if profile not in self.measured or not fit(program, self.board).fits:
+        found = fit(program, self.board)
+        if profile not in self.measured or not found.fits:
             raise FitError(f"{self.board.name}: does not hold this network in {profile}")
-        first = self.measured[profile]
+        first, parts = self.measured[profile], dict(part for need in found.needs for part in need.parts.items())
+        stored = sum(map(parts.pop, _STORED))
+        arena = sum(count for part, count in parts.items() if part not in _RESERVED)
         operations = sum(map(len, program.sections.values()))
         further = max(0, operations - first.operations) * RESERVES[self.board.core.name].code_per_operation
         cycles = weighted_work(program) * first.cycles_a_unit
         return Needs(
-            plan(program).arena_bytes + first.ram_beside_bytes,
-            _stored_bytes(program) + first.flash_beside_bytes + further,
+            arena + first.ram_beside_bytes,
+            stored + first.flash_beside_bytes + further,
             1e3 * cycles / first.clock_hz if first.clock_hz else None,
         )
 
@@ -133,6 +139,11 @@ def measure(board: Board, space: Space, encoding: Encoding, advance: Callable[[i
             f"{_words(fit(draft(least, encoding), board))}; take a larger board or fewer features"
         )
     return Gauge(board, found)
+
+
+def holds_weights(candidate: Candidate, limits: Limits) -> bool:
+    """Whether the weights alone fit the RAM; a cheap look before a network is lowered."""
+    return candidate.network(0).weight_count * profile_named(candidate.profile).weight_bits <= 8 * limits.ram_bytes
 
 
 def check_limits(gauge: Gauge, space: Space, encoding: Encoding, limits: Limits) -> None:

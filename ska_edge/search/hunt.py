@@ -21,7 +21,7 @@ from ..data import Dataset, Split, split
 from ..errors import DataError, FitError, MissingError, NetworkError, ProgramError
 from ..profiles import PROFILES
 from ..rules import rule_named
-from .budget import Gauge, Limits, Needs, check_limits, draft, measure
+from .budget import Gauge, Limits, Needs, check_limits, draft, holds_weights, measure
 from .journal import Journal
 from .learning import Context, Job, Score
 from .space import RULE, Candidate, Space
@@ -128,8 +128,10 @@ class Progress:
     learnt: Callable[[int], None] = lambda count: None
 
 
-def search(board: Board, data: Dataset, plan: Plan, progress: Progress | None = None) -> Search:
-    """Search; the journal, if any, has every trial finished so far at any moment.
+def search(
+    board: Board, data: Dataset, plan: Plan, progress: Progress | None = None, gauge: Gauge | None = None
+) -> Search:
+    """Search; the journal, if any, has every trial finished so far at any moment.  `gauge`: measured before.
 
     Raises MissingError without Optuna, a compiler or a scheduler, FitError where nothing fits, SkaError for a journal
     of another search, DataError for data without labels.
@@ -141,12 +143,11 @@ def search(board: Board, data: Dataset, plan: Plan, progress: Progress | None = 
     space = Space.within(data.samples.shape[1], classes, plan.limits.ram_bytes)
     encoding = learning.encoding(centred=rule_named(RULE).centred_inputs)
     journal = Journal(plan.study, _settings(board, data, plan))
-    if journal.gauge is None:
-        gauge = measure(board, space, encoding, progress.measured)
-        journal.keep_gauge(gauge.to_json())
-    else:
+    if gauge is None and journal.gauge is not None:
         gauge = Gauge.from_json(board, journal.gauge)
         progress.measured(PROFILES_MEASURED)
+    gauge = gauge or measure(board, space, encoding, progress.measured)
+    journal.keep_gauge(gauge.to_json())
     check_limits(gauge, space, encoding, plan.limits)
     context = Context(learning, plan.passes)
     with open_workers(context, plan.workers, plan.scheduler) as workers:
@@ -221,7 +222,8 @@ class _Hunt:
         """None for a network that cannot be, or that the board does not hold."""
         if candidate.key not in self.needs:
             try:
-                self.needs[candidate.key] = self.gauge.needs(self.drafted(candidate), candidate.profile)
+                fits = holds_weights(candidate, self.plan.limits)
+                self.needs[candidate.key] = self.gauge.needs(self.drafted(candidate), candidate.profile) if fits else None
             except (NetworkError, ProgramError, FitError):
                 self.needs[candidate.key] = None
         return self.needs[candidate.key]

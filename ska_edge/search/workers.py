@@ -131,7 +131,7 @@ class Cluster(Workers):
         for _ in range(TRIES):
             shared = self._client.scatter(self.context, broadcast=True, hash=False)
             futures = {self._client.submit(judge, shared, job, pure=False): at for at, job in left.items()}
-            for future in as_completed(list(futures)):
+            for future in as_completed(list(futures), loop=self._client.loop):
                 try:
                     score = future.result()
                 except (KilledWorker, CancelledError):
@@ -159,7 +159,7 @@ class Cluster(Workers):
             ) from None
         if others:
             raise SkaError(f"scheduler {address}: worker {others[0]} has another ska_edge; install this one there")
-        count = len(self._client.scheduler_info(n_workers=-1)["workers"])
+        count = len(self._client.nthreads())
         self.words = f"{count} Dask workers"
 
     def _wait(self) -> None:
