@@ -223,7 +223,9 @@ class _Hunt:
         if candidate.key not in self.needs:
             try:
                 fits = holds_weights(candidate, self.plan.limits)
-                self.needs[candidate.key] = self.gauge.needs(self.drafted(candidate), candidate.profile) if fits else None
+                self.needs[candidate.key] = (
+                    self.gauge.needs(self.drafted(candidate), candidate.profile) if fits else None
+                )
             except (NetworkError, ProgramError, FitError):
                 self.needs[candidate.key] = None
         return self.needs[candidate.key]

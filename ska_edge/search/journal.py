@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..codec import write_atomically
 from ..errors import FileError, SkaError
 from .space import Candidate
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
 
 NAME = "ska-edge search"
+_FIRST = b'{"op_code":'
 
 
 class Journal:
@@ -31,8 +33,8 @@ class Journal:
         self._study: Study | None = None
         if path is None:
             return
-        fresh = not path.exists()
         try:
+            _cut_last_line(path)
             self._study = _open(path)
             found = self._study.user_attrs
             trials = self._study.get_trials(deepcopy=False)
@@ -43,7 +45,7 @@ class Journal:
             raise FileError(
                 f"{path}: no journal of a search, or damaged ({type(error).__name__}: {error}); give another --study"
             ) from None
-        self._check(path, settings, found, fresh)
+        self._check(path, settings, found)
         self.gauge = found.get("gauge")
 
     def keep_gauge(self, gauge: Any) -> None:
@@ -67,13 +69,11 @@ class Journal:
             )
         )
 
-    def _check(self, path: Path, settings: Mapping[str, Any], found: Mapping[str, Any], fresh: bool) -> None:
+    def _check(self, path: Path, settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
         """The settings of the journal must be these: anything else would mix two searches."""
         assert self._study is not None
         wanted = json.loads(json.dumps(settings))
         if "settings" not in found:
-            if not fresh and path.stat().st_size and self.scores:
-                raise FileError(f"{path}: a journal of Optuna, but of no search of ours; give another --study")
             self._study.set_user_attr("settings", wanted)
             return
         kept = found["settings"]
@@ -95,6 +95,13 @@ def _open(path: Path) -> Study:
     return optuna.create_study(
         storage=storage, study_name=NAME, directions=["maximize", "minimize"], load_if_exists=True
     )
+
+
+def _cut_last_line(path: Path) -> None:
+    """Drop a line of ours that a crash left unfinished: what is appended to it would be lost with it."""
+    content = path.read_bytes() if path.exists() else b""
+    if content and not content.endswith(b"\n") and content.startswith(_FIRST):
+        write_atomically(path, content[: content.rfind(b"\n") + 1])
 
 
 def _short(value: Any) -> str:
