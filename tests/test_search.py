@@ -222,8 +222,8 @@ def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path: Path, con
 
 def test_a_journal_of_another_search_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
-    Journal(path, {"seed": 1, "board": "a"})
-    Journal(path, {"seed": 1, "board": "a"})
+    Journal(path, {"seed": 1, "board": "a"}).begin({})
+    Journal(path, {"seed": 1, "board": "a"}).begin({})
     with pytest.raises(SkaError, match="a search with seed 1, this one has 2"):
         Journal(path, {"seed": 2, "board": "a"})
 

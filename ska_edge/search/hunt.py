@@ -143,14 +143,13 @@ def search(
     space = Space.within(data.samples.shape[1], classes, plan.limits.ram_bytes)
     encoding = learning.encoding(centred=rule_named(RULE).centred_inputs)
     journal = Journal(plan.study, _settings(board, data, plan))
-    if gauge is None and journal.gauge is not None:
-        gauge = Gauge.from_json(board, journal.gauge)
-        progress.measured(PROFILES_MEASURED)
-    gauge = gauge or measure(board, space, encoding, progress.measured)
-    journal.keep_gauge(gauge.to_json())
-    check_limits(gauge, space, encoding, plan.limits)
-    context = Context(learning, plan.passes)
-    with open_workers(context, plan.workers, plan.scheduler) as workers:
+    with open_workers(Context(learning, plan.passes), plan.workers, plan.scheduler) as workers:
+        if gauge is None and journal.gauge is not None:
+            gauge = Gauge.from_json(board, journal.gauge)
+            progress.measured(PROFILES_MEASURED)
+        gauge = gauge or measure(board, space, encoding, progress.measured)
+        check_limits(gauge, space, encoding, plan.limits)
+        journal.begin(gauge.to_json())
         hunt = _Hunt(plan, space, gauge, journal, workers, lambda one: draft(one, encoding))
         hunt.run(progress.learnt)
     return Search(

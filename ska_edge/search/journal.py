@@ -26,32 +26,29 @@ class Journal:
     """Scores by candidate; `path` None keeps nothing beyond this process."""
 
     def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
-        """Open or begin.  Raises FileError for a file that is no such journal, SkaError for another search's."""
+        """Open; nothing is written yet.  Raises FileError for no such journal, SkaError for another search's."""
         self.path = path
+        self.settings = json.loads(json.dumps(settings))
         self.scores: dict[str, list[float]] = {}
         self.gauge: Any = None
         self._study: Study | None = None
         if path is None:
             return
-        try:
-            _cut_last_line(path)
-            self._study = _open(path)
-            found = self._study.user_attrs
-            trials = self._study.get_trials(deepcopy=False)
-            self.scores = {each.user_attrs["candidate"]: list(each.user_attrs["scores"]) for each in trials}
-        except OSError as error:
-            raise FileError(f"{path}: cannot be written ({error.strerror})") from None
-        except Exception as error:  # Optuna promises no type: broken JSON, wrong keys, wrong types
-            raise FileError(
-                f"{path}: no journal of a search, or damaged ({type(error).__name__}: {error}); give another --study"
-            ) from None
-        self._check(path, settings, found)
-        self.gauge = found.get("gauge")
+        if not path.parent.is_dir():
+            raise FileError(f"{path}: cannot be written; there is no folder {path.parent}")
+        if path.exists():
+            self._load(path)
 
-    def keep_gauge(self, gauge: Any) -> None:
-        """Write down the measured images."""
-        if self._study is not None:
-            self._study.set_user_attr("gauge", gauge)
+    def begin(self, gauge: Any) -> None:
+        """Write down what the search is, and the images measured for it, unless they stand there."""
+        if self.path is None or self._study is not None:
+            return
+        try:
+            self._study = _open(self.path)
+        except OSError as error:
+            raise FileError(f"{self.path}: cannot be written ({error.strerror})") from None
+        self._study.set_user_attr("settings", self.settings)
+        self._study.set_user_attr("gauge", gauge)
 
     def keep(self, trial: Trial, candidate: Candidate, scores: list[float], ram_bytes: int) -> None:
         """Write a finished trial down."""
@@ -69,19 +66,25 @@ class Journal:
             )
         )
 
-    def _check(self, path: Path, settings: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-        """The settings of the journal must be these: anything else would mix two searches."""
-        assert self._study is not None
-        wanted = json.loads(json.dumps(settings))
-        if "settings" not in found:
-            self._study.set_user_attr("settings", wanted)
-            return
-        kept = found["settings"]
-        for name in sorted({*wanted, *kept}):
-            if kept.get(name) != wanted.get(name):
+    def _load(self, path: Path) -> None:
+        try:
+            _cut_last_line(path)
+            self._study = _open(path)
+            found = self._study.user_attrs
+            kept, self.gauge = found["settings"], found["gauge"]
+            trials = self._study.get_trials(deepcopy=False)
+            self.scores = {each.user_attrs["candidate"]: list(each.user_attrs["scores"]) for each in trials}
+        except OSError as error:
+            raise FileError(f"{path}: cannot be read and written ({error.strerror})") from None
+        except Exception as error:  # Optuna promises no type: broken JSON, wrong keys, wrong types
+            raise FileError(
+                f"{path}: no journal of a search, or damaged ({type(error).__name__}: {error}); give another --study"
+            ) from None
+        for name in sorted({*self.settings, *kept}):
+            if kept.get(name) != self.settings.get(name):
                 raise SkaError(
                     f"{path}: holds a search with {name} {_short(kept.get(name))}, this one has "
-                    f"{_short(wanted.get(name))}; give the same, or another --study"
+                    f"{_short(self.settings.get(name))}; give the same, or another --study"
                 )
 
 
