@@ -29,6 +29,7 @@ from .models import models
 from .paper import paper
 from .predict import predict
 from .probe import probe
+from .search import search
 from .show import show
 from .simulate import simulate
 from .train import train
@@ -82,7 +83,7 @@ def main() -> None:
 _VERBS = (
     *(demo, paper, train, predict, show, verify, bench, compare, models),
     *(boards, build, flash, device, simulate, cycles_truth),
-    *(export, import_model, probe, loihi, lava),
+    *(export, import_model, probe, loihi, lava, search),
 )
 for _verb in _VERBS:
     main.add_command(_verb)
