@@ -40,7 +40,7 @@ from ska_edge.executor import Executor
 from ska_edge.fixed import Format, IntArray
 from ska_edge.interpreter import Interpreter
 from ska_edge.learner import encode
-from ska_edge.operations import Kind, Role, Scale, Site, Tensor
+from ska_edge.operations import Kind, OuterUpdate, Role, Scale, Site, Tensor
 from ska_edge.profiles import PROFILES
 from ska_edge.program import Program
 from ska_edge.rules import PublishedBatch, Rule, rule_named
@@ -152,7 +152,8 @@ def test_only_decisions_cross_layers(digits: Dataset, name: str) -> None:
 def test_one_third_factor_a_sample_and_learning_in_its_phase(program: Program) -> None:
     pieces = cut(program)
     connection, soma = Part(1, Site.SYNAPSE), Part(1, Site.SOMA)
-    factors = [m for m in pieces.messages("learn") if m.source == soma and "s1.grained" in m.tensors]
+    (factor,) = {op.s for op in program.sections["learn"] if isinstance(op, OuterUpdate) and op.w == "W1"}
+    factors = [m for m in pieces.messages("learn") if m.source == soma and factor in m.tensors]
     assert len(factors) == 1
     learning = [e for e in pieces.instructions["learn"][connection] if isinstance(e, Do) and e.learning]
     assert [each.op.verb for each in learning] == ["outer_update", "outer_update", "advance"]

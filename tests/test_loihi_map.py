@@ -25,7 +25,7 @@ from firmware_sim.neurocore.hardware import (
 )
 from firmware_sim.table import SOURCES, tomllib
 from ska_edge import Network, codec, lower, rule_named
-from ska_edge.builder import FACTOR_BITS, Builder
+from ska_edge.builder import FACTOR_BITS, KNOWLEDGE, Builder
 from ska_edge.errors import MappingError, SkaError
 from ska_edge.fixed import Format
 from ska_edge.loihi.circuit import Circuit, Learn, Send, Sum, Work, circuit
@@ -37,7 +37,6 @@ from ska_edge.profiles import profile_named
 from ska_edge.program import Encoding, Program
 from ska_edge.report.floorplan import floorplan_picture
 from ska_edge.rules import PublishedBatch
-from ska_edge.rules.base import DenseLayer
 
 LOIHI1 = (PROFILES / "loihi1.toml").read_text()
 REFERENCE = (784, 256, 128, 64, 10)
@@ -65,19 +64,21 @@ def patches(neurons: int = 12, patch: int = 9, inputs: int = 64) -> Program:
     seen = build.scratch("seen", (neurons, patch), x.format, Kind.SAMPLE, 1)
     start = np.linspace(-0.5, 0.5, neurons * patch).reshape(neurons, patch)
     decision = build.tensor("decision", (neurons,), build.profile.decision, Role.OUTPUT, Kind.DECISION, 1)
-    layer = DenseLayer.declare(build, 1, x, start, -7, decision=decision)
+    weights = build.state("W1", start, Format(8, -7), Kind.WEIGHT, 1)
+    bias = build.state("b1", np.zeros(neurons), Format(16, -14), Kind.BIAS, 1)
+    z = build.scratch("z1", (neurons,), KNOWLEDGE, Kind.KNOWLEDGE, 1)
     choice = build.tensor("choice", (), Format(FACTOR_BITS, 0), Role.OUTPUT, Kind.CHOICE, 1)
     for section in ("infer", "learn"):
         build.emit(section, Gather(seen.name, x.name, where.name, layer=1))
-        build.contract(section, layer.knowledge, layer.weights, seen, "oi,oi->o", c=layer.bias)
-    build.sigmoid("infer", decision, layer.knowledge)
+        build.contract(section, z, weights, seen, "oi,oi->o", c=bias)
+    build.sigmoid("infer", decision, z)
     rate = build.normalised_rate("learn", "x1", x, 0.01, 1)
-    factor = build.scratch("s1", (neurons,), build.factor_format(layer.weights, x, -15), Kind.FACTOR, 1)
-    build.flow("learn", factor, decision, layer.knowledge, rate, steps=7, rate=0.01, row=patch + 1)
+    factor = build.scratch("s1", (neurons,), build.factor_format(weights, x, -15), Kind.FACTOR, 1)
+    build.flow("learn", factor, decision, z, rate, steps=7, rate=0.01, row=patch + 1)
     norm = build.scratch("norm", (neurons,), Format(16, -10, signed=False), Kind.NORM, 1)  # each patch has its own
     build.contract("learn", norm, seen, seen, "oi,oi->o")
     scaled = build.scale("learn", build.scratch("s1.scaled", (neurons,), factor.format, Kind.FACTOR, 1), factor, norm)
-    build.learn_dense("learn", layer.weights, layer.bias, scaled, seen)
+    build.learn_dense("learn", weights, bias, scaled, seen)
     for section in ("infer", "learn"):
         build.emit(section, Arg(choice.name, decision.name, layer=1))
     build.finish("learn")

@@ -233,7 +233,10 @@ class PartModel(PyLoihiProcessModel):
                         {"section": section, "position": position, **asdict(count)}
                         for (section, position), count in self._worker.counts.items()
                     ],
-                    "messages": {name: asdict(traffic) for name, traffic in self._worker.traffic.items()},
+                    "wires": [
+                        {"section": section, "to": name, **asdict(traffic)}
+                        for (section, name), traffic in self._worker.traffic.items()
+                    ],
                 }
             ).encode()
             return np.array([len(text), *text], np.int64)
