@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ...fixed import IntArray
-from ...operations import Contract, Flow, Gather, Kind, Op, OuterUpdate, Role, Tensor, Update
+from ...operations import Contract, Flow, Gather, Kind, Op, OuterUpdate, Pool, Role, Tensor, Update
 from .cut import Cut, Do, Instruction, Message, Part, Receive, Send, position_of
 from .primitives import Memory, compile_op
 
@@ -114,6 +114,16 @@ class Worker:
             self.memory[name] = values[at : at + tensor.size].reshape(tensor.shape)
             at += tensor.size
 
+    def told(self) -> dict[str, Any]:
+        """What was counted, JSON-ready."""
+        return {
+            "operations": [
+                {"section": section, "position": position, **asdict(count)}
+                for (section, position), count in self.counts.items()
+            ],
+            "wires": [{"section": section, "to": to, **asdict(each)} for (section, to), each in self.traffic.items()],
+        }
+
     # -- instructions -------------------------------------------------------------------------------------------
 
     def _action(self, section: str, each: Instruction) -> Action:
@@ -179,6 +189,8 @@ def _counter(op: Op, section: Sequence[Op], tensors: Mapping[str, Tensor], count
         return _batch(op, tensors, count)
     if isinstance(op, Flow):
         return _forward_steps(tensors[op.z].size * (op.steps + 1), count)
+    if isinstance(op, Contract | Pool):
+        return lambda memory: None
     below = [name for name in op.inputs().values() if (op.layer or 0) - (tensors[name].layer or op.layer or 0) == 1]
     return _one_to_one(below, count)
 
