@@ -40,8 +40,8 @@ from ska_edge.executor import Executor
 from ska_edge.fixed import Format, IntArray
 from ska_edge.interpreter import Interpreter
 from ska_edge.learner import encode
-from ska_edge.operations import Flow, Kind, OuterUpdate, Role, Scale, Site, Tensor
 from ska_edge.network import parse_shape
+from ska_edge.operations import Flow, Kind, OuterUpdate, Role, Scale, Site, Tensor
 from ska_edge.profiles import PROFILES
 from ska_edge.program import Program
 from ska_edge.rules import PublishedBatch, Rule, rule_named

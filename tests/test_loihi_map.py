@@ -32,6 +32,7 @@ from ska_edge.loihi.circuit import Circuit, Learn, Send, Sum, Work, circuit
 from ska_edge.loihi.mapping import Map, check_fits, map_circuit, map_program, open_hardware, placed, slices, traffic
 from ska_edge.loihi.placement import place
 from ska_edge.loihi.remedies import remedies, resized
+from ska_edge.network import parse_shape
 from ska_edge.operations import Arg, Gather, Kind, Role
 from ska_edge.profiles import profile_named
 from ska_edge.program import Encoding, Program
@@ -260,6 +261,20 @@ class TestCircuit:
         kinds = {type(event) for event in found.timetables["learn"].events}
         assert kinds == {Send, Sum, Work, Learn}
         assert "seen" not in found.timetables["learn"].recorded
+
+    def test_fields_and_votes(self) -> None:
+        rule = rule_named("guided", readout="sum")
+        found = circuit(lower(Network(parse_shape("64-4x6f5-3x4f4-10"), rule)))
+        fields = found.connections["W1"]
+        assert (fields.sources, fields.targets, fields.synapses, fields.learnt) == (64, 24, 24 * 25, True)
+        votes = found.connections["vote1.up"]
+        assert (votes.source, votes.target, votes.synapses, votes.learnt) == ("head_z1", "head_z2", 10, False)
+
+    def test_shared_weights_are_refused(self, tmp_path: Path) -> None:
+        model = tmp_path / "filters.ska"
+        codec.save(lower(Network(parse_shape("64-3c4s2-10"), rule_named("guided"))), model)
+        words = refused("loihi", "map", model)
+        assert "layer 1: W1 learns from a gradient summed" in words and "take fields" in words
 
     def test_a_batch_is_refused(self) -> None:
         program = lower(Network((9, 4, 3), PublishedBatch(batch=5)))

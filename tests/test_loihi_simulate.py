@@ -28,6 +28,7 @@ from firmware_sim.neurocore.machine import simulate
 from ska_edge import Learner, Network, codec, lower, rule_named
 from ska_edge.backends.lava.compat import require
 from ska_edge.data import load_dataset
+from ska_edge.errors import MissingError
 from ska_edge.fixed import IntArray
 from ska_edge.interpreter import Interpreter
 from ska_edge.loihi.activity import record, to_npz, without_centre
@@ -538,6 +539,18 @@ class TestCommand:
         words = call("loihi", "simulate", model, "--samples", 20, "--boards").stdout
         assert "arduino_uno" in words and "unknown: cycles a sample" in words
 
+    def test_boards_in_the_cycle_simulator(self, model: Path, tmp_path: Path) -> None:
+        """Run by name, or by hand and handed over: the same cycles."""
+        found = call("simulate", model, "--board", "rpi_pico", "--dataset", "digits", "--samples", 3, "--json")
+        needed(lambda: _missing(found))
+        path = tmp_path / "pico.json"
+        path.write_text(found.stdout)
+        ran = call_json("loihi", "simulate", model, "--samples", 3, "--boards", "rpi_pico", "--board-samples", 3)
+        given = call_json("loihi", "simulate", model, "--samples", 3, "--cycles", path)
+        assert [row["name"] for row in ran["rows"]] == ["loihi1", "rpi_pico"]
+        assert ran["rows"][1] in given["rows"] and ran["rows"][1]["time_s"]["low"] > 0
+        assert ran["rows"][1]["time_s"]["low"] == json.loads(found.stdout)["seconds_per_sample"]["low"]
+
     def test_counts_of_others(self, model: Path, tmp_path: Path) -> None:
         """The oracle's, of the same samples, are equal; one synapse more is named."""
         program, data = codec.load(model), load_dataset("digits")
@@ -585,6 +598,7 @@ class TestCommand:
             (["--limit", "in_axons=63"], "layer 1, core 0: needs 74 axons that end in a core; the limit is 63"),
             (["--dataset", "letters"], "letters"),
             (["--cycles", "nowhere.json"], "cannot be read"),
+            (["--boards", "abacus"], "board 'abacus': not in the catalogue"),
             (["--hardware", "loihi1,loihi9"], "nearest"),
         ],
     )
@@ -594,6 +608,11 @@ class TestCommand:
     def test_samples_that_do_not_fit(self, model: Path, tmp_path: Path) -> None:
         np.savez(tmp_path / "odd.npz", samples=np.ones((5, 3)), labels=np.zeros(5, int))
         assert "3" in refused("loihi", "simulate", model, "--data", tmp_path / "odd.npz")
+
+
+def _missing(found: Any) -> None:
+    if found.exit_code == 3:
+        raise MissingError(found.stderr)
 
 
 def test_documentation_has_these_numbers(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ needed(export._library)
 import nir  # noqa: E402
 
 
-def learnt(shape: tuple[int | Layer, ...] = (64, 16, 10), profile: str = "w8d8", rule: str = "guided", **more: Any) -> Program:
+def learnt(
+    shape: tuple[int | Layer, ...] = (64, 16, 10), profile: str = "w8d8", rule: str = "guided", **more: Any
+) -> Program:
     data = load_dataset("digits")
     network = Network(shape, rule_named(rule, **more))
     encoding = data.encoding(centred=network.rule.centred_inputs)

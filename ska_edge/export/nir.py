@@ -99,7 +99,9 @@ def _layers(program: Program) -> list[Layer]:
             continue
         connection = found.connections[event.connection]
         if connection.matrix not in program.values:
-            raise SkaError(f"layer {connection.layer}: {connection.matrix} adds up heads' votes; NIR has no node for it")
+            raise SkaError(
+                f"layer {connection.layer}: {connection.matrix} adds up heads' votes; NIR has no node for it"
+            )
         op = next(
             op for op in program.sections["infer"] if isinstance(op, Contract) and connection.matrix in (op.a, op.b)
         )
