@@ -18,6 +18,10 @@ class Executor(ABC):
     """One Program loaded into one backend, with memory of its own."""
 
     name: ClassVar[str]
+    verified_samples: ClassVar[int | None] = None
+    """The most samples that `verify` gives it by default, where it is slow; None: as many as anybody."""
+    traced: ClassVar[bool] = True
+    """Whether `verify` by default compares its first samples after every operation."""
 
     def __init__(self, program: Program) -> None:
         self.program = program

@@ -24,8 +24,13 @@ REFERENCE = "oracle"
 
 @dataclass
 class Result:
-    """One executor's outcome.  `mismatches`: elements that differ from the oracle's; `first`: where it first does."""
+    """One executor's outcome.  `mismatches`: elements that differ from the oracle's; `first`: where it first does.
 
+    `samples`: how many it learnt; `traced`: how many of them were compared after every operation.
+    """
+
+    samples: int
+    traced: int
     weight_updates: int
     weights_changed: float
     mismatches: int
@@ -45,6 +50,18 @@ class Verification:
         """Whether every executor that ran agrees with the oracle everywhere."""
         return all(result.mismatches == 0 for result in self.executors.values())
 
+    @property
+    def shortened(self) -> list[str]:
+        """What slow executors were spared, in words."""
+        most = max((result.samples for result in self.executors.values()), default=0)
+        lines = []
+        for name, result in self.executors.items():
+            if result.samples < most:
+                lines.append(f"{name}: slow; only the first {result.samples:,} of {most:,} samples (--full: all)")
+            if not result.traced:
+                lines.append(f"{name}: slow; not compared after every operation (--full: compared)")
+        return lines
+
     def to_json(self) -> dict[str, Any]:
         """The contract's keys."""
         return {"executors": {name: asdict(result) for name, result in self.executors.items()}, "skipped": self.skipped}
@@ -54,15 +71,20 @@ class Verification:
         from rich.console import Console
         from rich.table import Table
 
-        table = Table("executor", "weight updates", "changed", "mismatches", "state digest")
+        from .listing import TABLE_WIDTH
+
+        table = Table("executor", "samples", "weight updates", "changed", "mismatches", "state digest")
         for name, result in self.executors.items():
             changed, digest = f"{result.weights_changed:.0%}", result.state_digest[:16]
-            table.add_row(name, f"{result.weight_updates:,}", changed, str(result.mismatches), digest)
+            updates = f"{result.weight_updates:,}"
+            table.add_row(name, f"{result.samples:,}", updates, changed, str(result.mismatches), digest)
         console = Console()
-        console.print(table)
+        Console(width=max(console.width, TABLE_WIDTH)).print(table)
         for name, result in self.executors.items():
             if result.first:
                 console.print(f"{name}: first difference: {result.first}", markup=False)
+        for line in self.shortened:
+            console.print(line, markup=False)
         for name, reason in self.skipped.items():
             console.print(f"{name}: skipped: {reason}", markup=False)
         console.print("every bit equal" if self.equal else "NOT equal", markup=False)
@@ -91,11 +113,13 @@ def verify(
     inputs: Mapping[str, IntArray],
     samples: int,
     advance: Callable[[int], None] = lambda count: None,
+    full: bool = False,
 ) -> Verification:
     """Learn the same `samples` rows (the inputs, repeated as needed) in every executor and compare with the oracle.
 
     The first few samples are compared after every operation, everything else by outputs and, at the end, state.
-    `advance` is told how many samples have been done.
+    Executors that say they are slow stop earlier, and are compared with the oracle's state at that sample, unless
+    `full`; what they learnt stands in their results.  `advance` is told how many samples have been done.
     """
     verification = Verification()
     running: dict[str, Executor] = {}
@@ -117,35 +141,50 @@ def verify(
                 counts[name] += len(different)
 
     rows = len(next(iter(inputs.values())))
+    ends = {name: samples if full else min(samples, each.verified_samples or samples) for name, each in running.items()}
     traced = min(TRACED_SAMPLES, samples)
+    stepping = {name: each for name, each in running.items() if full or each.traced}
     for sample in range(traced):
-        for executor in running.values():
-            for name, values in inputs.items():
-                executor.write(name, values[sample % rows])
+        fed = {name: values[sample % rows] for name, values in inputs.items()}
+        for executor in stepping.values():
+            for name, values in fed.items():
+                executor.write(name, values)
         for position, op in enumerate(program.sections["learn"]):
-            for executor in running.values():
+            for executor in stepping.values():
                 executor.run("learn", position, position + 1)
             for tensor in op.outputs().values():
                 place = f"sample {sample}, learn[{position}] {op.verb}, {tensor}"
-                compare(place, {name: executor.read(tensor) for name, executor in running.items()})
+                compare(place, {name: executor.read(tensor) for name, executor in stepping.items()})
         advance(1)
+    for name, executor in running.items():
+        if name not in stepping:
+            executor.stream("learn", {tensor: values[np.arange(traced) % rows] for tensor, values in inputs.items()})
     outputs = [tensor.name for tensor in program.of_role(Role.OUTPUT)]
-    for start in range(traced, samples, CHUNK):
-        picked = np.arange(start, min(start + CHUNK, samples)) % rows
-        fed = {name: values[picked] for name, values in inputs.items()}
-        streams = {name: executor.stream("learn", fed, outputs) for name, executor in running.items()}
-        for tensor in outputs:
-            compare(f"samples from {start}, {tensor}", {name: out[tensor] for name, out in streams.items()})
-        advance(len(picked))
-    states = {name: executor.state() for name, executor in running.items()}
-    for tensor in states[REFERENCE]:
-        compare(f"state {tensor}", {name: state[tensor] for name, state in states.items()})
-    for name, state in states.items():
-        verification.executors[name] = Result(
-            samples * program.updates_per_run(),
-            program.weights_changed(state),
-            counts[name],
-            program.digest_of(state),
-            differences[name][0] if differences[name] else None,
-        )
+    borders = sorted({traced, *range(traced, samples, CHUNK), *(end for end in ends.values() if end > traced)})
+    start = traced
+    for stop in borders:
+        if stop > start:
+            picked = np.arange(start, stop) % rows
+            fed = {name: values[picked] for name, values in inputs.items()}
+            alive = {name: executor for name, executor in running.items() if ends[name] > start}
+            streams = {name: executor.stream("learn", fed, outputs) for name, executor in alive.items()}
+            for tensor in outputs:
+                compare(f"samples from {start}, {tensor}", {name: out[tensor] for name, out in streams.items()})
+            advance(stop - start)
+        ended = {name: executor.state() for name, executor in running.items() if max(ends[name], traced) == stop}
+        states = {REFERENCE: running[REFERENCE].state(), **ended}
+        for tensor in states[REFERENCE]:
+            compare(f"state {tensor}", {name: state[tensor] for name, state in states.items()})
+        for name, state in ended.items():
+            verification.executors[name] = Result(
+                max(ends[name], traced),
+                traced if name in stepping else 0,
+                max(ends[name], traced) * program.updates_per_run(),
+                program.weights_changed(state),
+                counts[name],
+                program.digest_of(state),
+                differences[name][0] if differences[name] else None,
+            )
+        start = stop
+    verification.executors = {name: verification.executors[name] for name in running}
     return verification

@@ -4,11 +4,12 @@ thousands of random Programs.  The wires check that every message that is receiv
 from __future__ import annotations
 
 from collections import deque
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ska_edge.backends.lava.cut import Message, Part, Send, cut, position_of
+from ska_edge.backends.lava.events import by_section
 from ska_edge.backends.lava.part import Worker
 from ska_edge.executor import Executor
 from ska_edge.fixed import IntArray
@@ -75,6 +76,11 @@ class LocalParts(Executor):
                 self.holder[name] = self.cut.writers[section][position]
                 if self.program.by_name[name].role is Role.STATE and not (first or last):
                     self.holder.pop(name)
+
+    def events(self, samples: dict[str, int]) -> dict[str, Any]:
+        """What the parts have counted, as the executor tells it."""
+        told = {part.name: worker.told() for part, worker in self.workers.items()}
+        return by_section(self.cut, told, samples)
 
     def sent(self, section: str) -> list[Message]:
         return [e.message for es in self.cut.instructions[section].values() for e in es if isinstance(e, Send)]

@@ -180,6 +180,17 @@ class TestRefusals:
 
 
 class TestVerifyAndShow:
+    def test_verify_says_whom_it_spares(self, model: Path) -> None:
+        words = call("verify", model, "--against", "onnx-reference", "--samples", 104).stdout
+        assert "onnx-reference: slow; only the first 100 of 104 samples (--full: all)" in words
+        found = call_json("verify", model, "--against", "onnx-reference", "--samples", 104)["executors"]
+        assert {name: (each["samples"], each["traced"]) for name, each in found.items()} == {
+            "oracle": (104, 4),
+            "onnx-reference": (100, 4),
+        }
+        assert found["onnx-reference"]["state_digest"] != found["oracle"]["state_digest"]
+        assert all(each["mismatches"] == 0 for each in found.values())
+
     def test_verify_digits(self, model: Path) -> None:
         result = call_json("verify", model, "--against", "numba", "--samples", 200)
         assert set(result["executors"]) == {"oracle", "numba"}

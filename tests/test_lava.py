@@ -40,16 +40,23 @@ from ska_edge.executor import Executor
 from ska_edge.fixed import Format, IntArray
 from ska_edge.interpreter import Interpreter
 from ska_edge.learner import encode
-from ska_edge.operations import Kind, Role, Scale, Site, Tensor
+from ska_edge.network import parse_shape
+from ska_edge.operations import Flow, Kind, OuterUpdate, Role, Scale, Site, Tensor
 from ska_edge.profiles import PROFILES
 from ska_edge.program import Program
 from ska_edge.rules import PublishedBatch, Rule, rule_named
 from ska_edge.verify import stream_of, verify
 
-RULES = {
-    "published": ((64, 12, 10), rule_named("published", forward_steps=12)),
-    "guided": ((64, 12, 9, 8, 10), rule_named("guided")),
-    "guided-code": ((64, 12, 8, 10), rule_named("guided", heads="code", unlabelled="entropy")),
+RULES: dict[str, tuple[str, Rule]] = {
+    "published": ("64-12-10", rule_named("published", forward_steps=12)),
+    "homeostatic": ("64-4x3f5-10", rule_named("homeostatic")),
+    "guided": ("64-9-8-7-10", rule_named("guided", mask=0.3, anneal=8)),
+    "guided-code": ("64-9-8-10", rule_named("guided", heads="code", unlabelled="entropy", rectified=False)),
+    "guided-fields": ("64-4x4f5-3x3f4-10", rule_named("guided", readout="sum")),
+    "guided-competing": ("64-4x4k5-8-10", rule_named("guided")),
+    "guided-filters": ("64-3c4s2-10", rule_named("guided")),
+    "competitive": ("64-4x4k5-10", rule_named("competitive")),
+    "novelty": ("64-1x8k8", rule_named("novelty")),
 }
 
 
@@ -81,7 +88,7 @@ def test_vector(vector: Vector) -> None:
 
 
 def test_random_programs() -> None:
-    for seed in seeds(200):
+    for seed in seeds(120):
         with seed_in_message(seed):
             _check_where_it_fits(case_of(seed))
 
@@ -96,7 +103,7 @@ def test_every_primitive_by_itself(verb: str) -> None:
 def test_random_programs_cut_anywhere() -> None:
     """Sites drawn at random: every operand may have to travel."""
     fitted = 0
-    for seed in seeds(120):
+    for seed in seeds(60):
         with seed_in_message(seed):
             case = case_of(seed, Wanted(operations=(5, 20), runs=(1, 2)))
             chance = random.Random(seed)
@@ -106,7 +113,7 @@ def test_random_programs_cut_anywhere() -> None:
             }
             scattered = Program(case.program.tensors, sections, case.program.values)
             fitted += _check_where_it_fits(Case(scattered, case.runs))
-    assert fitted > 80
+    assert fitted > 40
 
 
 def _check_where_it_fits(case: Case) -> bool:
@@ -120,17 +127,18 @@ def _check_where_it_fits(case: Case) -> bool:
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("watched", [False, True], ids=["plain", "watched"])
-def test_networks_learn_the_same(digits: Dataset, name: str, profile: str, watched: bool) -> None:
+def test_networks_learn_the_same(digits: Dataset, name: str, profile: str) -> None:
+    """Watched where no other profile is: in 8 bits."""
     shape, rule = RULES[name]
-    lowered = _lowered(digits, shape, rule, profile, watched)
-    rows = stream_of(lowered, digits)
-    runs = [{key: values[row] for key, values in rows.items()} for row in range(12)]
+    lowered = _lowered(digits, shape, rule, profile, watched=profile == "w8d8")
+    rows = stream_of(lowered, digits if name != "novelty" else replace(digits, labels=np.minimum(digits.labels, 0)))
+    runs = [{key: values[row] for key, values in rows.items()} for row in range(12 if THOROUGH else 5)]
     check_in_step(LocalParts(lowered), lowered, "learn", runs)
-    check_in_step(LocalParts(lowered), lowered, "infer", [{"x": run["x"]} for run in runs[:3]])
+    check_in_step(LocalParts(lowered), lowered, "infer", [{"x": run["x"]} for run in runs[:2]])
 
 
-def _lowered(digits: Dataset, shape: tuple[int, ...], rule: Rule, profile: str, watched: bool = False) -> Program:
+def _lowered(digits: Dataset, text: str, rule: Rule, profile: str, watched: bool = False) -> Program:
+    shape = parse_shape(text)
     encoding = digits.encoding(centred=rule.centred_inputs)
     return lower(Network(shape, rule), profile, digits.samples[:200], digits.labels, encoding, watched=watched)
 
@@ -143,7 +151,8 @@ def test_only_decisions_cross_layers(digits: Dataset, name: str) -> None:
     shape, rule = RULES[name]
     lowered = _lowered(digits, shape, rule, "w8d8")
     crossing = [m for m in cut(lowered).messages("learn") if m.source.layer != m.target.layer]
-    assert len(crossing) >= len(shape) - 3 + (name == "published")
+    highest = max(op.layer or 0 for op in lowered.sections["learn"])
+    assert len(crossing) >= highest - 1
     for message in crossing:
         assert message.source.site is Site.SOMA and message.target.site is Site.SYNAPSE
         assert {lowered.by_name[each].kind for each in message.tensors} == {Kind.DECISION}
@@ -152,7 +161,8 @@ def test_only_decisions_cross_layers(digits: Dataset, name: str) -> None:
 def test_one_third_factor_a_sample_and_learning_in_its_phase(program: Program) -> None:
     pieces = cut(program)
     connection, soma = Part(1, Site.SYNAPSE), Part(1, Site.SOMA)
-    factors = [m for m in pieces.messages("learn") if m.source == soma and "s1.grained" in m.tensors]
+    (factor,) = {op.s for op in program.sections["learn"] if isinstance(op, OuterUpdate) and op.w == "W1"}
+    factors = [m for m in pieces.messages("learn") if m.source == soma and factor in m.tensors]
     assert len(factors) == 1
     learning = [e for e in pieces.instructions["learn"][connection] if isinstance(e, Do) and e.learning]
     assert [each.op.verb for each in learning] == ["outer_update", "outer_update", "advance"]
@@ -222,7 +232,18 @@ class TestLava:
                     each.run("step")
             assert lowered.digest_of(executor.state()) == lowered.digest_of(oracle.state())
 
-    @pytest.mark.parametrize("seed", [1, 8, 21])
+    @pytest.mark.parametrize("name", ["guided-fields", "competitive"] if not THOROUGH else list(RULES))
+    def test_networks(self, digits: Dataset, name: str) -> None:
+        lowered = _lowered(digits, *RULES[name], "w8d8")
+        data = digits if name != "novelty" else replace(digits, labels=np.minimum(digits.labels, 0))
+        rows = first(stream_of(lowered, data), 50)
+        judge = open_executor("numba", lowered)
+        judge.stream("learn", rows)
+        with LavaExecutor(lowered) as executor:
+            executor.stream("learn", rows)
+            assert lowered.digest_of(executor.state()) == lowered.digest_of(judge.state())
+
+    @pytest.mark.parametrize("seed", [1, 8, 21] if THOROUGH else [21])
     def test_random_programs(self, seed: int) -> None:
         check_case(_closing(), case_of(seed))
 
@@ -247,7 +268,7 @@ class TestLava:
         with LavaExecutor(program, counting=True) as executor:
             executor.stream("learn", rows)
             events = executor.events()
-        assert json.loads(json.dumps(events)) == events and events["samples"] == 20
+        assert json.loads(json.dumps(events)) == events and events["learn"]["samples"] == 20
         learn = program.sections["learn"]
         at = next(k for k, op in enumerate(learn) if op.verb == "outer_update" and "W1" in op.outputs().values())
         judge, factors = open_executor("numba", program), []
@@ -255,17 +276,18 @@ class TestLava:
             judge.write("x", rows["x"][row])
             judge.write("label", rows["label"][row])
             judge.run("learn", 0, at)
-            factors.append(np.count_nonzero(judge.read("s1.grained")))
+            factors.append(np.count_nonzero(judge.read(learn[at].s)))  # type: ignore[attr-defined]
             judge.run("learn", at)
         spikes = np.count_nonzero(rows["x"], axis=1)
-        by_position = {entry["position"]: entry for entry in events["operations"]}
+        by_position = {entry["position"]: entry for entry in events["learn"]["operations"]}
         assert by_position[at]["runs"] == 20
         assert by_position[at]["inputs"] == spikes.sum()
-        assert by_position[at]["synapse_updates"] == 16 * spikes.sum()
-        assert by_position[at]["moved"] == (spikes * factors).sum()
+        assert by_position[at]["synapse_visits"] == 16 * spikes.sum()
+        assert by_position[at]["synapse_updates"] == (spikes * factors).sum()
         assert by_position[0]["synaptic_ops"] == 16 * spikes.sum()
-        flow = next(op for op in learn if op.verb == "flow")
-        assert events["layers"]["1"]["soma"]["neuron_steps"] == 20 * 16 * flow.steps  # type: ignore[attr-defined]
+        flow = next(op for op in learn if isinstance(op, Flow))
+        (layer,) = events["learn"]["layers"]
+        assert layer["neuron_updates"] == 20 * (16 * (flow.steps + 1) + 10)
 
     def test_bad_requests(self, program: Program) -> None:
         """Refused with the executor still usable."""
@@ -333,7 +355,7 @@ def test_the_command(program: Program, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["equal"] and found["processes"] == ["connection1", "soma1"]
-    assert json.loads(events.read_text())["samples"] == 60
+    assert json.loads(events.read_text())["learn"]["samples"] == 60
 
 
 @pytest.mark.parametrize("arguments", [["absent.ska"], ["--samples", "0"], ["absent.ska", "--limit", "soon"]])

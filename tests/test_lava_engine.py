@@ -150,7 +150,7 @@ def test_the_table(digits: Dataset) -> None:
     """At a working rate the engine moves weights as the exact rule does, for a few points at most."""
     found = cost_of_engine(2, 1, [0.06, 0.03])
     for row in found["rows"]:
-        assert row["correlation"] > 0.8
+        assert row["correlation"] > 0.7
         assert row["weights_changed"] > 0.2
         assert abs(row["cost"]) < 0.08
         assert 0 < row["nonzero_traces"] < 1

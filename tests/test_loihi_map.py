@@ -25,19 +25,19 @@ from firmware_sim.neurocore.hardware import (
 )
 from firmware_sim.table import SOURCES, tomllib
 from ska_edge import Network, codec, lower, rule_named
-from ska_edge.builder import FACTOR_BITS, Builder
+from ska_edge.builder import FACTOR_BITS, KNOWLEDGE, Builder
 from ska_edge.errors import MappingError, SkaError
 from ska_edge.fixed import Format
 from ska_edge.loihi.circuit import Circuit, Learn, Send, Sum, Work, circuit
 from ska_edge.loihi.mapping import Map, check_fits, map_circuit, map_program, open_hardware, placed, slices, traffic
 from ska_edge.loihi.placement import place
 from ska_edge.loihi.remedies import remedies, resized
+from ska_edge.network import parse_shape
 from ska_edge.operations import Arg, Gather, Kind, Role
 from ska_edge.profiles import profile_named
 from ska_edge.program import Encoding, Program
 from ska_edge.report.floorplan import floorplan_picture
 from ska_edge.rules import PublishedBatch
-from ska_edge.rules.base import DenseLayer
 
 LOIHI1 = (PROFILES / "loihi1.toml").read_text()
 REFERENCE = (784, 256, 128, 64, 10)
@@ -65,19 +65,21 @@ def patches(neurons: int = 12, patch: int = 9, inputs: int = 64) -> Program:
     seen = build.scratch("seen", (neurons, patch), x.format, Kind.SAMPLE, 1)
     start = np.linspace(-0.5, 0.5, neurons * patch).reshape(neurons, patch)
     decision = build.tensor("decision", (neurons,), build.profile.decision, Role.OUTPUT, Kind.DECISION, 1)
-    layer = DenseLayer.declare(build, 1, x, start, -7, decision=decision)
+    weights = build.state("W1", start, Format(8, -7), Kind.WEIGHT, 1)
+    bias = build.state("b1", np.zeros(neurons), Format(16, -14), Kind.BIAS, 1)
+    z = build.scratch("z1", (neurons,), KNOWLEDGE, Kind.KNOWLEDGE, 1)
     choice = build.tensor("choice", (), Format(FACTOR_BITS, 0), Role.OUTPUT, Kind.CHOICE, 1)
     for section in ("infer", "learn"):
         build.emit(section, Gather(seen.name, x.name, where.name, layer=1))
-        build.contract(section, layer.knowledge, layer.weights, seen, "oi,oi->o", c=layer.bias)
-    build.sigmoid("infer", decision, layer.knowledge)
+        build.contract(section, z, weights, seen, "oi,oi->o", c=bias)
+    build.sigmoid("infer", decision, z)
     rate = build.normalised_rate("learn", "x1", x, 0.01, 1)
-    factor = build.scratch("s1", (neurons,), build.factor_format(layer.weights, x, -15), Kind.FACTOR, 1)
-    build.flow("learn", factor, decision, layer.knowledge, rate, steps=7, rate=0.01, row=patch + 1)
+    factor = build.scratch("s1", (neurons,), build.factor_format(weights, x, -15), Kind.FACTOR, 1)
+    build.flow("learn", factor, decision, z, rate, steps=7, rate=0.01, row=patch + 1)
     norm = build.scratch("norm", (neurons,), Format(16, -10, signed=False), Kind.NORM, 1)  # each patch has its own
     build.contract("learn", norm, seen, seen, "oi,oi->o")
     scaled = build.scale("learn", build.scratch("s1.scaled", (neurons,), factor.format, Kind.FACTOR, 1), factor, norm)
-    build.learn_dense("learn", layer.weights, layer.bias, scaled, seen)
+    build.learn_dense("learn", weights, bias, scaled, seen)
     for section in ("infer", "learn"):
         build.emit(section, Arg(choice.name, decision.name, layer=1))
     build.finish("learn")
@@ -259,6 +261,20 @@ class TestCircuit:
         kinds = {type(event) for event in found.timetables["learn"].events}
         assert kinds == {Send, Sum, Work, Learn}
         assert "seen" not in found.timetables["learn"].recorded
+
+    def test_fields_and_votes(self) -> None:
+        rule = rule_named("guided", readout="sum")
+        found = circuit(lower(Network(parse_shape("64-4x6f5-3x4f4-10"), rule)))
+        fields = found.connections["W1"]
+        assert (fields.sources, fields.targets, fields.synapses, fields.learnt) == (64, 24, 24 * 25, True)
+        votes = found.connections["vote1.up"]
+        assert (votes.source, votes.target, votes.synapses, votes.learnt) == ("head_z1", "head_z2", 10, False)
+
+    def test_shared_weights_are_refused(self, tmp_path: Path) -> None:
+        model = tmp_path / "filters.ska"
+        codec.save(lower(Network(parse_shape("64-3c4s2-10"), rule_named("guided"))), model)
+        words = refused("loihi", "map", model)
+        assert "layer 1: W1 learns from a gradient summed" in words and "take fields" in words
 
     def test_a_batch_is_refused(self) -> None:
         program = lower(Network((9, 4, 3), PublishedBatch(batch=5)))

@@ -6,29 +6,38 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from firmware_tools import needed
+from local_lava import LocalParts
 from test_cli import call, call_json, refused
 from test_loihi_map import patches
 
 from firmware_sim.errors import ActivityError
 from firmware_sim.neurocore import machine
+from firmware_sim.neurocore.events import LAYER_COUNTS
 from firmware_sim.neurocore.files import check_activity, load_activity, load_map, parse_map
 from firmware_sim.neurocore.hardware import COSTS, Hardware, load_hardware
 from firmware_sim.neurocore.machine import simulate
 from ska_edge import Learner, Network, codec, lower, rule_named
+from ska_edge.backends.lava.compat import require
 from ska_edge.data import load_dataset
+from ska_edge.errors import MissingError
 from ska_edge.fixed import IntArray
 from ska_edge.interpreter import Interpreter
 from ska_edge.loihi.activity import record, to_npz, without_centre
 from ska_edge.loihi.compare import load_cycles
+from ska_edge.loihi.counts import differences
 from ska_edge.loihi.mapping import Map, map_program, open_hardware
 from ska_edge.loihi.summary import _span
-from ska_edge.operations import Contract, Flow, Gather, Kind, OuterUpdate
+from ska_edge.network import parse_shape
+from ska_edge.operations import Contract, Flow, Gather, Kind, OuterUpdate, Scale
 from ska_edge.program import Program
 from ska_edge.verify import stream_of
 
@@ -36,17 +45,19 @@ SAMPLES = 60
 
 
 @cache
-def digits_program(*shape: int, rule: str = "guided", **parameters: Any) -> Program:
+def digits_program(shape: str, rule: str = "guided", **parameters: Any) -> Program:
     """A network that has seen some digits, so that its activity is that of a learner, not of noise."""
     data = load_dataset("digits")
-    network = Network(shape, rule_named(rule, **parameters))
+    network = Network(parse_shape(shape), rule_named(rule, **parameters))
     learner = Learner(lower(network, "w8d8", data.samples[:300], data.labels[:300], data.encoding()))
-    learner.learn_many(data.samples[:300], data.labels[:300])
+    learner.learn_many(data.samples[:300], data.labels[:300] if rule != "novelty" else None)
     return learner.snapshot()
 
 
 def digits_inputs(program: Program) -> dict[str, IntArray]:
     data = load_dataset("digits")
+    if program.by_name["decision"].size == 1:  # novelty: no label
+        data = replace(data, labels=np.full(len(data.samples), -1))
     return {name: values[300 : 300 + SAMPLES] for name, values in stream_of(program, data).items()}
 
 
@@ -74,69 +85,117 @@ def oracle_counts(program: Program, inputs: dict[str, IntArray], section: str) -
     unexplained = 0
     tensors, ops = program.by_name, program.sections[section]
     gathered = {op.out: op for op in ops if isinstance(op, Gather)}
-    flows = {op.z for op in ops if isinstance(op, Flow)}
+    flows = {name for op in ops if isinstance(op, Flow) for name in (op.z, op.drive)}
     for row in range(len(inputs["x"])):
         for name, values in inputs.items():
             if section != "infer" or name != "label":
                 oracle.write(name, values[row])
         for position, op in enumerate(ops):
             before = oracle.read(op.w) if isinstance(op, OuterUpdate) else None
+            counts = by_layer.setdefault(op.layer or 0, Counter())
             if isinstance(op, Contract):
-                matrix = next((n for n in (op.a, op.b) if tensors[n].kind in (Kind.WEIGHT, Kind.HEAD)), None)
-                if matrix:
-                    counts = by_layer.setdefault(op.layer or 0, Counter())
-                    vector = op.b if matrix == op.a else op.a
-                    nonzero = oracle.read(vector) != 0
+                matrices = [n for n in (op.a, op.b) if tensors[n].kind in (Kind.WEIGHT, Kind.HEAD)]
+                if len(matrices) == 1:
+                    vector = op.b if matrices[0] == op.a else op.a
+                    # every product of a weight and a value, one by one
+                    axes = op.axes.partition("->")[0].split(",")
+                    ones = [np.ones(tensors[n].shape) if n in matrices else oracle.read(n) != 0 for n in (op.a, op.b)]
+                    counts["synaptic_ops"] += int(np.einsum(f"{axes[0]},{axes[1]}->", *ones))
                     if vector in gathered:
-                        counts["synaptic_ops"] += int(nonzero.sum())
                         source, index = oracle.read(gathered[vector].a), program.values[gathered[vector].index]
-                        counts["messages"] += int((source[np.unique(index)] != 0).sum())
+                        counts["messages"] += sum(bool(source.ravel()[i]) for i in set(index.ravel().tolist()))
                     else:
-                        targets = tensors[matrix].size // len(nonzero)
-                        counts["synaptic_ops"] += int(nonzero.sum()) * targets
-                        counts["messages"] += int(nonzero.sum())
-                    if op.out not in flows and tensors[op.out].kind is Kind.KNOWLEDGE:
+                        counts["messages"] += int((oracle.read(vector) != 0).sum())
+                    if op.out not in flows:
                         counts["neuron_updates"] += tensors[op.out].size
+            elif isinstance(op, Scale) and op.c is not None and tensors[op.c].name.startswith("vote"):
+                counts.update(dict.fromkeys(("synaptic_ops", "messages"), int((oracle.read(op.c) != 0).sum())))
             if isinstance(op, Flow):
-                by_layer[op.layer or 0]["neuron_updates"] += tensors[op.z].size * (op.steps + 1)
+                counts["neuron_updates"] += tensors[op.z].size * (op.steps + 1)
             oracle.run(section, position, position + 1)
             if isinstance(op, OuterUpdate):
                 factor, x = oracle.read(op.s) != 0, oracle.read(op.x) != 0
-                pairs = factor[:, np.newaxis] & x
-                by_layer[op.layer or 0]["synapse_updates"] += int(pairs.sum())
+                letters = "abcde"[: before.ndim]
+                inner = letters[before.ndim - x.ndim :]
+                sees = np.ones_like(x) if op.towards else x
+                pairs = np.einsum(f"{letters[: factor.ndim]},{inner}->{letters}", factor * 1, sees * 1) != 0
+                counts["synapse_updates"] += int(pairs.sum())
                 unexplained += int(((oracle.read(op.w) != before) & ~pairs).sum())
-    return by_layer, unexplained
+    return {layer: counts for layer, counts in by_layer.items() if layer}, unexplained
 
 
-@pytest.mark.parametrize("section", ["infer", "learn"])
-@pytest.mark.parametrize("name", ["guided", "deep", "codes", "published", "patches"])
-def test_events_are_those_of_the_oracle(name: str, section: str) -> None:
+MODELS: dict[str, Callable[[], Program]] = {
+    "guided": lambda: digits_program("64-16-10"),
+    "deep": lambda: digits_program("64-12-8-10"),
+    "codes": lambda: digits_program("64-12-8-10", heads="code"),
+    "votes": lambda: digits_program("64-12-8-10", readout="sum", rectified=False, anneal=8),
+    "published": lambda: digits_program("64-12-10", rule="published", forward_steps=5),
+    "homeostatic": lambda: digits_program("64-4x3f5-10", rule="homeostatic", forward_steps=5),
+    "fields": lambda: digits_program("64-4x6f5-3x4f4-10", readout="sum", mask=0.3),
+    "competing": lambda: digits_program("64-4x6k5-10", rule="competitive"),
+    "competing, guided": lambda: digits_program("64-4x6k5-8-10"),
+    "novelty": lambda: digits_program("64-1x8k8", rule="novelty"),
+}
+
+
+@pytest.mark.parametrize("name", [*MODELS, "patches"])
+def test_events_are_those_of_the_oracle(name: str) -> None:
+    rows = 10
     if name == "patches":
         program = patches()
         chance = np.random.default_rng(1)
-        inputs = {"x": chance.integers(0, 256, (20, 64)) * (chance.random((20, 64)) < 0.6)}
+        inputs = {"x": chance.integers(0, 256, (rows, 64)) * (chance.random((rows, 64)) < 0.6)}
     else:
-        program = {
-            "guided": lambda: digits_program(64, 16, 10),
-            "deep": lambda: digits_program(64, 12, 8, 10),
-            "codes": lambda: digits_program(64, 12, 8, 10, heads="code"),
-            "published": lambda: digits_program(64, 12, 10, rule="published", forward_steps=5),
-        }[name]()
-        inputs = {key: values[:20] for key, values in digits_inputs(program).items()}
-    found = run(program, open_hardware("loihi1"), inputs, section)
-    expected, unexplained = oracle_counts(program, inputs, section)
-    names = ("synaptic_ops", "synapse_updates", "neuron_updates", "messages")
-    assert found["counts"] == {
-        "samples": 20,
-        "layers": [{"layer": n, **{key: counts[key] for key in names}} for n, counts in sorted(expected.items())],
-    }
-    assert unexplained == 0
-    assert all(layer["synapse_updates"] > 0 for layer in found["counts"]["layers"]) is (section == "learn")
+        program = MODELS[name]()
+        inputs = {key: values[:rows] for key, values in digits_inputs(program).items()}
+    for section in ("infer", "learn"):
+        found = run(program, open_hardware("loihi1"), inputs, section)
+        expected, unexplained = oracle_counts(program, inputs, section)
+        assert found["counts"] == {
+            "samples": rows,
+            "layers": [{"layer": n, **{key: counts[key] for key in LAYER_COUNTS}} for n, counts in expected.items()],
+        }
+        assert unexplained == 0
+        learning = [layer["synapse_updates"] > 0 for layer in found["counts"]["layers"]]
+        assert all(learning) if section == "learn" else not any(learning)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_events_are_those_that_lava_s_parts_count(name: str) -> None:
+    """The code that Lava's processes run, here without Lava, counts while it works."""
+    program = MODELS[name]()
+    inputs = digits_inputs(program)
+    parts = LocalParts(program, counting=True)
+    for row in range(SAMPLES):
+        for key, values in inputs.items():
+            parts.write(key, values[row])
+        parts.run("learn")
+    theirs = parts.events({"learn": SAMPLES})
+    ours = {"learn": run(program, open_hardware("loihi1"), inputs)["counts"]}
+    assert differences(ours, theirs) == []
+    parts.run("infer")
+    assert parts.events({"learn": SAMPLES}) == theirs
+
+
+def test_the_digits_of_the_docs_in_lava(tmp_path: Path) -> None:
+    """`ska-edge lava run --events` and `ska-edge loihi simulate --against`: two commands, one file, equal counts."""
+    needed(require)
+    model, events = tmp_path / "digits.ska", tmp_path / "events.json"
+    codec.save(digits_program("64-16-10"), model)
+    assert call_json("lava", "run", model, "--samples", 200, "--events", events)["equal"]
+    found = call_json("loihi", "simulate", model, "--samples", 200, "--against", events)
+    assert found["differences"] == []
+    counts = json.loads(events.read_text())
+    assert counts["learn"]["layers"] == found["counts"]["layers"] and counts["learn"]["samples"] == 200
+    counts["learn"]["layers"][0]["messages"] += 1
+    events.write_text(json.dumps(counts))
+    result = call("loihi", "simulate", model, "--samples", 200, "--against", events)
+    assert result.exit_code == 1 and "layer 1, messages: expected" in result.stderr
 
 
 def test_every_split_counts_the_same() -> None:
     """What depends on the network alone does not change with the map; messages to cores do."""
-    program = digits_program(64, 12, 8, 10)
+    program = digits_program("64-12-8-10")
     inputs = digits_inputs(program)
     whole = run(program, open_hardware("loihi1"), inputs)
     parts = run(program, open_hardware("loihi1", {"neurons": 3}), inputs)
@@ -161,7 +220,7 @@ def test_sums_of_a_neurons_own_patch() -> None:
 
 
 def test_zeros_cost_nothing() -> None:
-    program = digits_program(64, 16, 10)
+    program = digits_program("64-16-10")
     found = map_program(program, "loihi1")
     data = load_dataset("digits")
     recording = record(program, found.circuit, digits_inputs(program))
@@ -295,7 +354,7 @@ def slow_price(found: Map, recording: dict[str, IntArray], hardware: Hardware) -
 
 @pytest.mark.parametrize("name", ["loihi1", "loihi1-sanafe"])
 def test_prices_are_those_of_a_slow_count(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = digits_program(64, 12, 8, 10)
+    program = digits_program("64-12-8-10")
     hardware = open_hardware(name, {"neurons": 3})
     found = map_program(program, hardware)
     inputs = {key: values[:3] for key, values in digits_inputs(program).items()}
@@ -311,7 +370,7 @@ def test_prices_are_those_of_a_slow_count(name: str, monkeypatch: pytest.MonkeyP
 
 
 def test_sums_agree() -> None:
-    program = digits_program(64, 12, 8, 10)
+    program = digits_program("64-12-8-10")
     found = run(program, open_hardware("loihi1", {"neurons": 5}), digits_inputs(program))
     for end in ("low", "high"):
         total = found["energy_j"][end]
@@ -327,7 +386,7 @@ def test_sums_agree() -> None:
 
 
 def test_unknown_stays_unknown() -> None:
-    program = digits_program(64, 16, 10)
+    program = digits_program("64-16-10")
     nothing = {"low": None, "high": None}
     found = run(program, open_hardware("loihi2"), digits_inputs(program))
     assert found["energy_j"] == found["time_s"] == found["static_energy_j"] == nothing
@@ -351,7 +410,7 @@ def test_the_machine_stands_alone() -> None:
 
 class TestFiles:
     def test_round_trip(self, tmp_path: Path) -> None:
-        program = digits_program(64, 16, 10)
+        program = digits_program("64-16-10")
         found = map_program(program, "loihi1")
         recording = record(program, found.circuit, {k: v[:3] for k, v in digits_inputs(program).items()})
         (tmp_path / "map.json").write_text(json.dumps(found.to_json()))
@@ -440,7 +499,7 @@ class TestFiles:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "digits.ska"
-    codec.save(digits_program(64, 16, 10), path)
+    codec.save(digits_program("64-16-10"), path)
     return path
 
 
@@ -479,6 +538,18 @@ class TestCommand:
         assert by_name["rpi_pico"]["note"] == "unknown: cycles a sample, run current"
         words = call("loihi", "simulate", model, "--samples", 20, "--boards").stdout
         assert "arduino_uno" in words and "unknown: cycles a sample" in words
+
+    def test_boards_in_the_cycle_simulator(self, model: Path, tmp_path: Path) -> None:
+        """Run by name, or by hand and handed over: the same cycles."""
+        found = call("simulate", model, "--board", "rpi_pico", "--dataset", "digits", "--samples", 3, "--json")
+        needed(lambda: _missing(found))
+        path = tmp_path / "pico.json"
+        path.write_text(found.stdout)
+        ran = call_json("loihi", "simulate", model, "--samples", 3, "--boards", "rpi_pico", "--board-samples", 3)
+        given = call_json("loihi", "simulate", model, "--samples", 3, "--cycles", path)
+        assert [row["name"] for row in ran["rows"]] == ["loihi1", "rpi_pico"]
+        assert ran["rows"][1] in given["rows"] and ran["rows"][1]["time_s"]["low"] > 0
+        assert ran["rows"][1]["time_s"]["low"] == json.loads(found.stdout)["seconds_per_sample"]["low"]
 
     def test_counts_of_others(self, model: Path, tmp_path: Path) -> None:
         """The oracle's, of the same samples, are equal; one synapse more is named."""
@@ -527,6 +598,7 @@ class TestCommand:
             (["--limit", "in_axons=63"], "layer 1, core 0: needs 74 axons that end in a core; the limit is 63"),
             (["--dataset", "letters"], "letters"),
             (["--cycles", "nowhere.json"], "cannot be read"),
+            (["--boards", "abacus"], "board 'abacus': not in the catalogue"),
             (["--hardware", "loihi1,loihi9"], "nearest"),
         ],
     )
@@ -536,6 +608,11 @@ class TestCommand:
     def test_samples_that_do_not_fit(self, model: Path, tmp_path: Path) -> None:
         np.savez(tmp_path / "odd.npz", samples=np.ones((5, 3)), labels=np.zeros(5, int))
         assert "3" in refused("loihi", "simulate", model, "--data", tmp_path / "odd.npz")
+
+
+def _missing(found: Any) -> None:
+    if found.exit_code == 3:
+        raise MissingError(found.stderr)
 
 
 def test_documentation_has_these_numbers(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from test_loihi_map import patches
 
 from ska_edge import Learner, Network, codec, lower, rule_named
 from ska_edge.data import load_dataset
-from ska_edge.errors import FileError, MappingError, MissingError
+from ska_edge.errors import FileError, MappingError, MissingError, SkaError
 from ska_edge.export import nir as export
 from ska_edge.export.nir import export_nir, read_nir
+from ska_edge.layers import Layer
+from ska_edge.network import parse_shape
 from ska_edge.program import Program
 from ska_edge.rules import PublishedBatch
 
@@ -25,11 +27,13 @@ needed(export._library)
 import nir  # noqa: E402
 
 
-def learnt(shape: tuple[int, ...] = (64, 16, 10), profile: str = "w8d8", rule: str = "guided", **more: Any) -> Program:
+def learnt(
+    shape: tuple[int | Layer, ...] = (64, 16, 10), profile: str = "w8d8", rule: str = "guided", **more: Any
+) -> Program:
     data = load_dataset("digits")
     network = Network(shape, rule_named(rule, **more))
-    centred = rule == "guided"
-    program = lower(network, profile, data.samples[:300], data.labels[:300], data.encoding(centred=centred))
+    encoding = data.encoding(centred=network.rule.centred_inputs)
+    program = lower(network, profile, data.samples[:300], data.labels[:300], encoding)
     learner = Learner(program)
     learner.learn_many(data.samples[:800], data.labels[:800], passes=3)
     return learner.snapshot({"rule": rule})
@@ -41,6 +45,9 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
     "w16d15": lambda: learnt(profile="w16d15"),
     "w4d8": lambda: learnt(profile="w4d8"),
     "published": lambda: learnt((64, 12, 10), rule="published", forward_steps=4),
+    "fields": lambda: learnt(parse_shape("64-4x6f5-8-10")),
+    "signed": lambda: learnt((64, 12, 10), rectified=False),
+    "competing": lambda: learnt(parse_shape("64-4x6k5-10"), rule="competitive"),
     "patches": patches,
 }
 
@@ -65,12 +72,13 @@ def decide(path: Path, samples: Any, program: Program) -> Any:
         x = values[source["from"]]
         if source["function"] == "sigmoid":
             x = 1 / (1 + np.exp(-x)) - source["minus"]
+            x = np.maximum(x, 0) if source["rectified"] else x
         node = graph.nodes[layer["node"]]
         values[layer["node"]] = x @ node.weight.T + node.bias
     return values[layers[-1]["node"]].argmax(axis=1)
 
 
-@pytest.mark.parametrize("name", ["digits", "deep", "w16d15", "w4d8"])
+@pytest.mark.parametrize("name", ["digits", "deep", "w16d15", "w4d8", "fields", "signed"])
 def test_the_graph_decides_like_the_program(name: str, tmp_path: Path) -> None:
     """In floats, but for samples whose largest decisions tie in the few bits of the model: there the first wins."""
     program = PROGRAMS[name]()
@@ -93,7 +101,8 @@ def test_what_is_in_the_graph(tmp_path: Path) -> None:
     assert graph.nodes["W2"].weight.shape == (8, 12)
     description = json.loads(beside.read_text())
     assert {"head_W1", "head_b1", "t", "sigmoid"} <= set(description["values"])
-    assert [layer["input"]["minus"] for layer in description["layers"]] == [0.0, 0.5, 0.5]
+    inputs = [layer["input"] for layer in description["layers"]]
+    assert [(each["minus"], each["rectified"]) for each in inputs] == [(0.0, False), (0.5, True), (0.5, True)]
     assert [op["op"] for op in description["program"]["sections"]["learn"]].count("flow") == 2
 
 
@@ -152,6 +161,13 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert read_nir(path).program_digest == program.program_digest
     with pytest.raises(FileError, match="cannot be written"):
         export_nir(program, tmp_path / "nowhere" / "model.nir")
+
+
+def test_votes_are_refused(tmp_path: Path) -> None:
+    network = Network((16, 6, 5, 3), rule_named("guided", readout="sum"))
+    with pytest.raises(SkaError, match="vote1 adds up"):
+        export_nir(lower(network), tmp_path / "model.nir")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_batch_is_refused(tmp_path: Path) -> None:

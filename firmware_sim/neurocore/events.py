@@ -119,21 +119,30 @@ def _travel(tally: Tally, found: Map, step: int, origin: int, core: int, sent: I
 
 
 def _sum(tally: Tally, found: Map, event: Event, vectors: Mapping[str, Bools]) -> None:
-    """Products of a sum that has no weights: along a connection's synapses, or on the first core of the layer."""
-    values = vectors[event.values or ""]
+    """Products of a sum that has no weights: along a connection's synapses, or on the first core of the layer.
+
+    Without values, over the weights themselves.
+    """
     if event.connection is not None:
         connection = found.connections[event.connection]
+        sources = found.populations[connection.source].neurons
+        values = np.ones((tally.samples, sources), bool) if event.values is None else vectors[event.values]
         for core, piece in found.homes(connection.target):
-            tally.add(event.step, core, "reduction_op", values @ _reached(connection, piece, values.shape[1]))
+            tally.add(event.step, core, "reduction_op", values @ _reached(connection, piece, sources))
         return
+    values = vectors[event.values or ""]
     first = next(n for n, core in enumerate(found.cores) if core.layer == event.layer)
     tally.add(event.step, first, "reduction_op", values.sum(axis=1))
 
 
 def _learn(tally: Tally, found: Map, event: Event, vectors: Mapping[str, Bools]) -> None:
-    """A weight moves where both of its vectors are nonzero."""
+    """A weight moves where both of its vectors are nonzero; of one that is not named, every value counts."""
     connection = found.connections[event.connection or ""]
-    pre, post = vectors[event.pre or ""], vectors[event.post or ""]
+    shapes = {end: found.populations[end].neurons for end in (connection.source, connection.target)}
+    pre, post = (
+        np.ones((tally.samples, shapes[end]), bool) if name is None else vectors[name]
+        for name, end in ((event.pre, connection.source), (event.post, connection.target))
+    )
     for core, piece in found.homes(connection.target):
         here = post[:, piece.start : piece.stop]
         if connection.index is None:

@@ -79,8 +79,20 @@ def map_(model: str, hardware: str, limits: dict[str, int], out: Path | None, as
 @limit_option
 @data_options
 @click.option("--samples", type=click.IntRange(1), default=500, show_default=True, help="How many to learn.")
-@click.option("--boards", is_flag=True, help="Compare with the microcontroller boards that hold the model.")
-@click.option("--cycles", type=click.Path(path_type=Path), help="JSON: cycles a learning sample, by board.")
+@click.option(
+    "--boards",
+    is_flag=False,
+    flag_value="all",
+    metavar="[NAMES]",
+    help="Compare with the boards that hold the model; those named, joined by commas, run in the cycle simulator.",
+)
+@click.option("--board-samples", type=click.IntRange(1), default=20, show_default=True, help="Samples a board learns.")
+@click.option(
+    "--cycles",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="JSON: what `ska-edge simulate --json` says of a board, or cycles a learning sample, by board.",
+)
 @click.option("--against", type=click.Path(path_type=Path), help="counts.json of others, of the same samples.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for map.json, activity.npz and counts.json.")
 @quiet_option
@@ -93,8 +105,9 @@ def simulate(
     file: str | None,
     label_column: str,
     samples: int,
-    boards: bool,
-    cycles: Path | None,
+    boards: str | None,
+    board_samples: int,
+    cycles: tuple[Path, ...],
     against: Path | None,
     out: Path | None,
     quiet: bool,
@@ -109,25 +122,31 @@ def simulate(
     import tempfile
 
     from .. import codec
-    from ..loihi.compare import load_cycles, rows
+    from ..loihi.compare import board_list, load_cycles, rows, simulated_cycles
     from ..loihi.counts import differences, load_counts
     from ..loihi.estimate import estimate
     from ..loihi.mapping import open_hardware
     from ..loihi.summary import print_boards, print_estimate
     from ..progress import bar
     from ..report.files import claim, write_files
+    from ..verify import stream_of
 
     chosen = open_hardware(hardware, limits)
     program = codec.load(model)
     data = load_data(dataset if dataset or file else "digits", file, label_column)
-    known = load_cycles(cycles) if cycles else {}
+    known = {name: span for path in cycles for name, span in load_cycles(path).items()}
+    named = board_list(boards) if boards and boards != "all" else []
     expected = load_counts(against) if against else {}
     if out:
         claim(out)
     count = min(samples, len(data.samples))
     with tempfile.TemporaryDirectory() as spare, bar("recording", 2 * count, not (quiet or as_json)) as advance:
         found = estimate(program, chosen, data, count, out or Path(spare), advance=advance)
-    compared = rows(program, found, known) if boards or cycles else []
+    if named:
+        inputs = stream_of(program, data)
+        with bar("simulating boards", len(named) * board_samples, not (quiet or as_json)) as advance:
+            known |= simulated_cycles(program, named, inputs, board_samples, advance)
+    compared = rows(program, found, known, only=bool(named)) if boards or cycles else []
     counts = {name: section["counts"] for name, section in found.sections.items()}
     wrong = differences(counts, expected)
     result = {"model": model, "data": data.name, **found.to_json(), "rows": [row.to_json() for row in compared]}

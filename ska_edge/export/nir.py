@@ -21,7 +21,7 @@ from .. import codec
 from ..errors import FileError, MissingError, SkaError
 from ..fixed import FloatArray, Format, IntArray, dequantise
 from ..loihi.circuit import Connection, Send, circuit
-from ..operations import Contract, Lut, Role, Scale
+from ..operations import Contract, Lut, Op, Role, Scale, Select
 from ..program import Program
 
 VERSION = 1
@@ -36,6 +36,7 @@ class Layer:
     bias: str | None
     reads: str
     minus: float | None
+    rectified: bool
     source: str
 
 
@@ -97,29 +98,44 @@ def _layers(program: Program) -> list[Layer]:
         if not isinstance(event, Send):
             continue
         connection = found.connections[event.connection]
+        if connection.matrix not in program.values:
+            raise SkaError(
+                f"layer {connection.layer}: {connection.matrix} adds up heads' votes; NIR has no node for it"
+            )
         op = next(
             op for op in program.sections["infer"] if isinstance(op, Contract) and connection.matrix in (op.a, op.b)
         )
         source = next((layer.node for layer in layers if layer.connection.target == connection.source), "input")
-        minus = 0.0 if source == "input" else _minus(program, makers[event.values])
-        layers.append(Layer(connection.name, connection, op.c, event.values, minus, source))
+        minus, rectified = (0.0, False) if source == "input" else _handed_on(program, makers, event.values)
+        layers.append(Layer(connection.name, connection, op.c, event.values, minus, rectified, source))
     return layers
 
 
-def _minus(program: Program, maker: Any) -> float | None:
-    """What is subtracted from a decision before it is handed on; None where it is not that simple."""
-    if isinstance(maker, Lut):
-        return 0.0
-    if isinstance(maker, Scale) and maker.b is None and maker.c is not None and maker.gain == 1:
-        constant = program.by_name[maker.c]
-        if constant.role is Role.CONST and not constant.shape:
-            return -float(dequantise(program.values[maker.c], constant.format))
-    return None
+def _handed_on(program: Program, makers: Mapping[str, Op], name: str) -> tuple[float | None, bool]:
+    """What is subtracted from sigmoid(Wx + b) before it is handed on, and whether only what is above zero is.
+
+    None where it is not that simple, as in layers that compete.
+    """
+    maker, minus, rectified = makers[name], 0.0, False
+    if isinstance(maker, Scale) and maker.b is None and maker.c is not None and abs(maker.gain) == 1:
+        constants = [each for each in (maker.a, maker.c) if program.by_name[each].role is Role.CONST]
+        subtracted = [each for each in constants if not program.by_name[each].shape]
+        if len(subtracted) != 1:
+            return None, False
+        raw, fmt = program.values[subtracted[0]], program.by_name[subtracted[0]].format
+        minus = float(dequantise(raw, fmt)) * (1 if subtracted[0] == maker.a and maker.gain == -1 else -1)
+        maker = makers[maker.c if subtracted[0] == maker.a else maker.a]
+        if isinstance(maker, Select) and (maker.p, maker.relation, maker.q) == (maker.b, "lt", maker.a):
+            rectified = maker.a == subtracted[0]
+            maker = makers[maker.b]
+    plain = isinstance(maker, Lut) and isinstance(makers.get(maker.x), Contract)
+    return (minus, rectified) if plain else (None, False)
 
 
 def _matrix(program: Program, layer: Layer) -> FloatArray:
     """Weights as [neurons, inputs], zeros where there is no synapse."""
-    raw, index = program.values[layer.connection.matrix], layer.connection.index
+    index = layer.connection.index
+    raw = program.values[layer.connection.matrix].reshape(layer.connection.targets, -1)
     if index is not None:
         if any(len(set(row)) < len(row) for row in index.tolist()):
             raise SkaError(f"layer {layer.connection.layer}: two synapses from one input to one neuron; NIR has one")
@@ -138,7 +154,8 @@ def _graph(program: Program, layers: list[Layer]) -> bytes:
         weight = _matrix(program, layer).astype(np.float32)
         bias = np.zeros(len(weight), np.float32)
         if layer.bias is not None:
-            bias = dequantise(program.values[layer.bias], program.by_name[layer.bias].format).astype(np.float32)
+            fmt = program.by_name[layer.bias].format
+            bias = dequantise(program.values[layer.bias], fmt).astype(np.float32).reshape(-1)
         nodes[layer.node] = library.Affine(weight=weight, bias=bias)
         edges.append((layer.source, layer.node))
     nodes["output"] = library.Output(output_type={"output": np.array([layers[-1].connection.targets])})
@@ -173,8 +190,9 @@ def _layer(program: Program, layer: Layer) -> dict[str, Any]:
         "bias": layer.bias and {"tensor": layer.bias, **_format(program, layer.bias)},
         "input": {
             "from": layer.source,
-            "function": None if layer.source == "input" else "sigmoid",
+            "function": None if layer.source == "input" or layer.minus is None else "sigmoid",
             "minus": layer.minus,
+            "rectified": layer.rectified,
             **_format(program, layer.reads),
         },
         "index": None if index is None else index.tolist(),
@@ -200,9 +218,9 @@ def _rebuilt(nodes: Mapping[str, Any], description: Any) -> Program:
         weight = np.asarray(node.weight)
         if layer["index"] is not None:
             weight = np.take_along_axis(weight, np.array(layer["index"], np.int64), axis=1)
-        values[layer["weights"]["tensor"]] = _raw(weight, layer["weights"])
-        if layer["bias"]:
-            values[layer["bias"]["tensor"]] = _raw(np.asarray(node.bias), layer["bias"])
+        for real, described in ((weight, layer["weights"]), (np.asarray(node.bias), layer["bias"])):
+            if described:
+                values[described["tensor"]] = _raw(real, described).reshape(shapes[described["tensor"]])
     program = Program(tensors, sections, values, encoding, description["meta"])
     for name in ("program_digest", "state_digest"):
         if getattr(program, name) != description[name]:

@@ -33,19 +33,19 @@ def record(
     for section, table in circuit.timetables.items():
         running = open_executor(executor, program)
         own = {name: values for name, values in inputs.items() if section != "infer" or name != "label"}
-        found = {name: np.zeros((rows, *_shape(program, table, name)), np.int64) for name in table.recorded}
+        found = {name: np.zeros((rows, _size(program, table, name)), np.int64) for name in table.recorded}
         for row in range(rows):
             for name, values in own.items():
                 running.write(name, values[row])
             for name, values in _run(running, section, table).items():
-                found[name][row] = values
+                found[name][row] = values.reshape(-1)
             advance(1)
         recording |= {f"{section}/{name}": values for name, values in found.items()}
     return recording
 
 
-def _shape(program: Program, table: Timetable, name: str) -> tuple[int, ...]:
-    return program.by_name[table.recorded[name][0]].shape
+def _size(program: Program, table: Timetable, name: str) -> int:
+    return program.by_name[table.recorded[name][0]].size
 
 
 def _run(running: Executor, section: str, table: Timetable) -> dict[str, IntArray]:

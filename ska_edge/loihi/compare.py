@@ -1,22 +1,27 @@
 """One table: a learning sample on neuromorphic cores and on microcontrollers that hold the model.
 
 A board's time is its cycles a sample over its clock, its energy those cycles times the charge a cycle of its run
-current, as far as the catalogue knows one.  Cycles come from outside, from a cycle simulator or a measurement; without
-them a board's row says `unknown`.
+current, as far as the catalogue knows one.  Cycles come from the cycle simulator, from its lowest to its highest, or
+from a file; without them a board's row says `unknown`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 from firmware_sim.catalogue import Board, board_names, load_board
 
-from ..errors import DataError, FileError
+from ..errors import DataError, FileError, SkaError
 from ..fits import fit
+from ..fixed import IntArray
+from ..operations import Kind
 from ..program import Program
 from .estimate import Estimate
 
@@ -48,8 +53,10 @@ def _span(span: Span | None) -> dict[str, float | None]:
     return {"low": span[0] if span else None, "high": span[1] if span else None}
 
 
-def rows(program: Program, found: Estimate, cycles: Mapping[str, Span]) -> list[Row]:
-    """The neurocore hardware first, then every board one can buy that holds the model."""
+def rows(program: Program, found: Estimate, cycles: Mapping[str, Span], only: bool = False) -> list[Row]:
+    """The neurocore hardware first, then every board one can buy that holds the model; or `only` those with cycles."""
+    if only:
+        return [_neurocore(found), *(_board(load_board(name), span) for name, span in cycles.items())]
     boards = [board for board in map(load_board, board_names()) if board.silicon or board.name in cycles]
     fitting = [board for board in boards if fit(program, board).fits]
     return [_neurocore(found), *(_board(board, cycles.get(board.name)) for board in fitting)]
@@ -82,9 +89,45 @@ def _board(board: Board, cycles: Span | None) -> Row:
     return Row(board.name, "microcontroller", time, energy, None, complete=not missing, note=note)
 
 
+def simulated_cycles(
+    program: Program,
+    boards: Sequence[str],
+    inputs: Mapping[str, IntArray],
+    samples: int,
+    advance: Callable[[int], None] = lambda count: None,
+) -> dict[str, Span]:
+    """Cycles a learning sample by board, lowest and highest: its firmware, built and run in the cycle simulator.
+
+    `inputs` are raw, as `verify.stream_of` makes them.  Raises what `simulation.simulate` raises, and SkaError where
+    the firmware's weights are not the judge's.
+    """
+    from ..simulation import simulate
+
+    vectors = inputs[next(program.of_kind(Kind.SAMPLE)).name]
+    labels = inputs.get("label", np.full(len(vectors), -1))
+    found = {}
+    for name in boards:
+        with TemporaryDirectory(prefix="ska-edge-loihi-") as folder:
+            done = simulate(program, name, vectors, labels, folder, samples, 0, advance=advance)
+        if not done.equal:
+            raise SkaError(f"{name}: learnt other weights in the simulator than the judge; its cycles mean nothing")
+        found[name] = (done.per_sample.low, done.per_sample.high)
+    return found
+
+
+def board_list(text: str) -> list[str]:
+    """Names of boards, joined by commas.  Raises SkaError for one that is not in the catalogue."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in board_names():
+            raise SkaError(f"board {name[:60]!r}: not in the catalogue; allowed are {', '.join(board_names())}")
+    return names
+
+
 def load_cycles(path: Path) -> dict[str, Span]:
     """Cycles a learning sample by board: `{"rpi_pico": {"low": 1, "high": 2}, ...}`.
 
+    What `ska-edge simulate --json` prints is accepted as well.
     Raises FileError or DataError that names what is wrong.
     """
     try:
@@ -95,6 +138,8 @@ def load_cycles(path: Path) -> dict[str, Span]:
         raise FileError(f"{path}: no JSON text") from None
     if not isinstance(content, dict):
         raise DataError(f"{path}: wanted an object, board names to low and high")
+    if "cycles_per_sample" in content:
+        content = {str(content.get("board")): content["cycles_per_sample"]}
     return {name: _cycles(path, name, span) for name, span in content.items()}
 
 

@@ -61,6 +61,8 @@ def scale_of(program: Program, op: OuterUpdate) -> Scale:
     w, x, where = program.by_name[op.w], program.by_name[op.x], f"Lava's learning engine: {op.w}"
     if w.format.bits != WEIGHT_BITS:
         raise FitError(f"{where} has {w.format.bits} bits; the engine's weights have {WEIGHT_BITS}: take profile w8d8")
+    if w.kind is not Kind.WEIGHT or op.towards:
+        raise FitError(f"{where} is read in two directions, or moves towards its input; the engine learns neither")
     if x.format.signed or x.format.bits > 8 or len(x.shape) != 1:
         raise FitError(
             f"{where} reads {op.x}, {x.format}; a trace holds 8 bits without sign: do not centre the features"
@@ -107,6 +109,13 @@ class EngineSynapses:
         kept = 1 << (ACCUMULATOR_BITS - WEIGHT_BITS)
         up = self._weight_random.random() < (total % kept) / kept
         self.weights = np.clip((total // kept) + up, -256, 255)
+
+
+def _is_forward(op: Contract) -> bool:
+    """Whether a matrix is read along its rows."""
+    operands, _, out = op.axes.partition("->")
+    a_axes, _, b_axes = operands.partition(",")
+    return a_axes == out + b_axes
 
 
 def _decayed(trace: IntArray, tau: int, draw: float) -> IntArray:
@@ -176,7 +185,7 @@ class EngineExecutor(Executor):
     def _step(self, op: object) -> Step:
         if isinstance(op, OuterUpdate) and op.w in self.synapses:
             return self._learner(op)
-        if isinstance(op, Contract) and op.a in self.synapses and op.axes == "oi,i->o":
+        if isinstance(op, Contract) and op.a in self.synapses and _is_forward(op):
             return self._adder(op)
         return compile_op(op, self.program.by_name)  # type: ignore[arg-type]
 

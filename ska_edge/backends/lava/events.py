@@ -1,29 +1,43 @@
-"""Events of a Lava run, gathered by layer: what a simulator of neurocores counts for itself can be held against it."""
+"""Events of a Lava run by section and layer, in the form of `ska-edge loihi simulate`: each judges the other."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ...operations import op_to_json
 from .cut import Cut
 
-_SUMS = ("inputs", "synaptic_ops", "synapse_updates", "moved", "neuron_steps")
+LAYER_COUNTS = ("synaptic_ops", "synapse_updates", "neuron_updates", "messages")
+_NAMES = ("op", "out", "w", "p", "factor", "a", "b", "x", "layer", "site")
 
 
-def by_layer(cut: Cut, found: dict[str, Any], samples: int) -> dict[str, Any]:
-    """`found`: what each part counted, by its name.  JSON-ready; DESIGN and docs/lava.md say what the words mean."""
-    layers: dict[str, Any] = {}
-    operations = []
-    for part in cut.parts:
-        counted = found[part.name]
-        sums = dict.fromkeys(_SUMS, 0)
-        for entry in counted["operations"]:
-            op = cut.program.sections[entry["section"]][entry["position"]]
-            wanted = {"op", "out", "w", "p", "factor", "a", "b", "x", "layer", "site"}
-            operations.append({**entry, **{k: v for k, v in op_to_json(op).items() if k in wanted}})
-            if op.layer is not None:
-                for name in _SUMS:
-                    sums[name] += entry[name]
-        kind = "connection" if part.name.startswith("connection") else "soma"
-        layers.setdefault(str(part.layer), {})[kind] = {**sums, "messages": counted["messages"]}
-    return {"samples": samples, "layers": layers, "operations": operations}
+def by_section(cut: Cut, found: Mapping[str, Any], samples: Mapping[str, int]) -> dict[str, Any]:
+    """Sums by section.  `found`: what each part counted, by its name.  JSON-ready; docs/loihi.md says what is counted.
+
+    `layers` hold sums over the samples, `operations` the same one by one, `wires` what went from part to part.
+    """
+    sections: dict[str, Any] = {}
+    for section, count in samples.items():
+        layers = {part.layer: dict.fromkeys(LAYER_COUNTS, 0) for part in cut.parts}
+        operations, wires = [], []
+        for part in cut.parts:
+            for entry in found[part.name]["operations"]:
+                if entry["section"] != section:
+                    continue
+                op = cut.program.sections[section][entry["position"]]
+                named = {name: value for name, value in op_to_json(op).items() if name in _NAMES}
+                operations.append({**{key: value for key, value in entry.items() if key != "section"}, **named})
+                if op.layer is not None:
+                    for name in LAYER_COUNTS:
+                        layers[op.layer][name] += entry[name]
+            for wire in found[part.name]["wires"]:
+                if wire["section"] == section:
+                    wires.append({"from": part.name, **{key: wire[key] for key in wire if key != "section"}})
+        sections[section] = {
+            "samples": count,
+            "layers": [{"layer": layer, **sums} for layer, sums in layers.items()],
+            "operations": operations,
+            "wires": wires,
+        }
+    return sections

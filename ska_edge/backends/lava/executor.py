@@ -15,7 +15,7 @@ from ...operations import Role
 from ...program import Program
 from .commands import PAYLOAD
 from .cut import cut
-from .events import by_layer
+from .events import by_section
 from .supervisor import LIMIT_S, Supervisor
 
 
@@ -33,7 +33,7 @@ class LavaExecutor(Executor):
         super().__init__(program)
         self.cut = cut(program)
         self.counting = counting
-        self.samples = 0
+        self.samples: dict[str, int] = {}
         self.supervisor = Supervisor(program, counting, limit_s)
         self._written: dict[str, IntArray] = {}
         self._known = set(program.values)
@@ -73,8 +73,7 @@ class LavaExecutor(Executor):
         """Run a section once: a time step of Lava's."""
         self._check_section(section)
         self.supervisor.ask("run", section, first, last)
-        self._note(section, first, last)
-        self.samples += 1
+        self._note(section, first, last, int(first == 0))
 
     def stream(
         self, section: str, inputs: Mapping[str, IntArray], collect: Sequence[str] = (), last: int | None = None
@@ -93,20 +92,20 @@ class LavaExecutor(Executor):
         # `collect` may name an input or a constant, which no part computes
         ask = [name for name in collect if self.program.by_name[name].role not in (Role.INPUT, Role.CONST)]
         out: dict[str, IntArray] = self.supervisor.ask("stream", section, fed, ask, last)
-        self._note(section, 0, last)
-        self.samples += rows
+        self._note(section, 0, last, rows)
         for name in set(collect) - set(ask):
             out[name] = fed[name] if name in fed else np.stack([self.program.values[name]] * rows)
         return out
 
     def events(self) -> dict[str, Any]:
-        """What happened since the start, by layer: see docs/lava.md.  Needs `counting`."""
-        return by_layer(self.cut, self.supervisor.ask("events"), self.samples)
+        """What happened since the start, by section and layer: see docs/lava.md.  Needs `counting`."""
+        return by_section(self.cut, self.supervisor.ask("events"), self.samples)
 
     def _check_section(self, section: str) -> None:
         if section not in self.program.sections:
             raise ProgramError(f"section {section!r}: this Program has {', '.join(sorted(self.program.sections))}")
 
-    def _note(self, section: str, first: int, last: int | None) -> None:
+    def _note(self, section: str, first: int, last: int | None, samples: int) -> None:
+        self.samples[section] = self.samples.get(section, 0) + samples
         for op in self.program.sections[section][first:last]:
             self._known.update(op.outputs().values())

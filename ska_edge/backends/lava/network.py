@@ -16,10 +16,16 @@ from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402
 from ...errors import SkaError  # noqa: E402
 from ...operations import Site  # noqa: E402
 from ...program import Program  # noqa: E402
-from .cut import cut  # noqa: E402
+from .cut import Part, cut  # noqa: E402
 from .processes.base import PartProcess  # noqa: E402
 from .processes.connection import SkaConnection  # noqa: E402
 from .processes.soma import SkaSoma  # noqa: E402
+
+
+def _backbone(parts: tuple[Part, ...]) -> list[tuple[Part, Part]]:
+    """Wires from every part to the next: Lava runs only what is connected, and a wire may lie idle."""
+    ordered = sorted(parts, key=lambda part: (part.layer, part.site is Site.SOMA))
+    return [(a, b) for a, b in zip(ordered, ordered[1:], strict=False) if b.layer - a.layer <= 1]
 
 
 class SkaNetwork:
@@ -41,7 +47,7 @@ class SkaNetwork:
             for part in self.cut.parts
         ]
         by_part = dict(zip(self.cut.parts, self.parts, strict=True))
-        for source, target in self.cut.wires:
+        for source, target in dict.fromkeys([*self.cut.wires, *_backbone(self.cut.parts)]):
             sender, receiver = by_part[source], by_part[target]
             if isinstance(sender, SkaConnection):
                 sender.a_out.connect(receiver.a_in)

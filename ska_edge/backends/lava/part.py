@@ -5,14 +5,15 @@ A part knows no Lava: it sends and receives flat int64 vectors through two funct
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ...fixed import IntArray
-from ...operations import Contract, Flow, Kind, Op, OuterUpdate, Role, Update
+from ...operations import Contract, Flow, Gather, Kind, Op, OuterUpdate, Pool, Role, Tensor, Update
 from .cut import Cut, Do, Instruction, Message, Part, Receive, Send, position_of
 from .primitives import Memory, compile_op
 
@@ -25,18 +26,20 @@ Action: TypeAlias = "Callable[[], None]"
 class Count:
     """Events of one operation over all its runs.
 
-    `inputs`: nonzero elements of x, the spikes (graded) that arrive; `synaptic_ops`: weights that a nonzero input
-    meets; `factors`: nonzero third factors; `synapse_updates`: weights at a nonzero input, whatever the factor;
-    `moved`: weights with a nonzero input and a nonzero factor; `neuron_steps`: neurons times forward steps.
+    `inputs`: nonzero elements that arrive at a matrix; `synaptic_ops`: weights that a nonzero input meets;
+    `messages`: nonzero values sent to a matrix; `neuron_updates`: forward steps of neurons; `factors`: nonzero third
+    factors; `synapse_visits`: weights at a nonzero input, whatever the factor; `synapse_updates`: only those of
+    neurons whose factor is not zero.  A weight that moves towards its input is visited whatever the input is.
     """
 
     runs: int = 0
     inputs: int = 0
     synaptic_ops: int = 0
+    messages: int = 0
+    neuron_updates: int = 0
     factors: int = 0
+    synapse_visits: int = 0
     synapse_updates: int = 0
-    moved: int = 0
-    neuron_steps: int = 0
 
 
 @dataclass
@@ -59,7 +62,7 @@ class Worker:
     counting: bool = False
     memory: Memory = field(init=False)
     counts: dict[tuple[str, int], Count] = field(default_factory=dict)
-    traffic: dict[str, Traffic] = field(default_factory=dict)
+    traffic: dict[tuple[str, str], Traffic] = field(default_factory=dict)  # by section and receiver
 
     def __post_init__(self) -> None:
         program = self.cut.program
@@ -111,18 +114,28 @@ class Worker:
             self.memory[name] = values[at : at + tensor.size].reshape(tensor.shape)
             at += tensor.size
 
+    def told(self) -> dict[str, Any]:
+        """What was counted, JSON-ready."""
+        return {
+            "operations": [
+                {"section": section, "position": position, **asdict(count)}
+                for (section, position), count in self.counts.items()
+            ],
+            "wires": [{"section": section, "to": to, **asdict(each)} for (section, to), each in self.traffic.items()],
+        }
+
     # -- instructions -------------------------------------------------------------------------------------------
 
     def _action(self, section: str, each: Instruction) -> Action:
         if isinstance(each, Send):
-            return self._sender(each.message)
+            return self._sender(section, each.message)
         if isinstance(each, Receive):
             return self._receiver(each.message)
         step, memory = compile_op(each.op, self.cut.program.by_name), self.memory
         if not self.counting:
             return lambda: step(memory)
         count = self.counts.setdefault((section, each.position), Count())
-        note = _counter(each.op, self.cut, count)
+        note = _counter(each.op, self.cut.program.sections[section], self.cut.program.by_name, count)
 
         def counted() -> None:
             count.runs += 1
@@ -131,9 +144,9 @@ class Worker:
 
         return counted
 
-    def _sender(self, message: Message) -> Action:
+    def _sender(self, section: str, message: Message) -> Action:
         names, memory, send = message.tensors, self.memory, self.send
-        traffic = self.traffic.setdefault(message.target.name, Traffic()) if self.counting else None
+        traffic = self.traffic.setdefault((section, message.target.name), Traffic()) if self.counting else None
 
         def action() -> None:
             vector = np.concatenate([np.reshape(memory[name], -1) for name in names])
@@ -163,54 +176,111 @@ def _learns(each: Instruction) -> bool:
     return isinstance(each, Do) and each.learning
 
 
-def _counter(op: Op, cut: Cut, count: Count) -> Callable[[Memory], None]:
+def _counter(op: Op, section: Sequence[Op], tensors: Mapping[str, Tensor], count: Count) -> Callable[[Memory], None]:
     """What an operation adds to its count, from its operands before it runs."""
-    tensors = cut.program.by_name
-    if isinstance(op, Contract):
-        weights = [name for name in (op.a, op.b) if tensors[name].kind in (Kind.WEIGHT, Kind.HEAD)]
-        if len(weights) == 1:
-            w = tensors[weights[0]]
-            x = op.b if w.name == op.a else op.a
-            operands = op.axes.partition("->")[0].split(",")
-            w_axes, x_axes = operands if w.name == op.a else operands[::-1]
-            met = int(np.prod([size for axis, size in zip(w_axes, w.shape, strict=True) if axis not in x_axes]))
-
-            def synapses(memory: Memory) -> None:
-                arriving = int(np.count_nonzero(memory[x]))
-                count.inputs += arriving
-                count.synaptic_ops += arriving * met
-
-            return synapses
+    if isinstance(op, Contract) and (matrix := _matrix(op, tensors)):
+        return _synapses(op, matrix, section, tensors, count)
+    if isinstance(op, Gather):
+        readers = sum(isinstance(each, Contract) and _vector(each, tensors) == op.out for each in section)
+        return _patches(op, readers, count)
     if isinstance(op, OuterUpdate):
-        neurons, own = tensors[op.w].shape[0], len(tensors[op.x].shape) == 2
-
-        def update(memory: Memory) -> None:
-            arriving = np.asarray(memory[op.x]) != 0
-            pulled = np.asarray(memory[op.s]) != 0
-            count.inputs += int(arriving.sum())
-            count.factors += int(pulled.sum())
-            count.synapse_updates += int(arriving.sum()) * (1 if own else neurons)
-            count.moved += int((arriving & pulled[:, np.newaxis]).sum())
-
-        return update
-    if isinstance(op, Update):
-        kind, size = tensors[op.p].kind, tensors[op.p].size
-
-        def weights_of_a_batch(memory: Memory) -> None:
-            count.factors += int(np.count_nonzero(memory[op.v]))
-            if kind in (Kind.WEIGHT, Kind.HEAD):
-                count.synapse_updates += size
-
-        return weights_of_a_batch
+        return _learning(op, tensors, count)
+    if isinstance(op, Update) and tensors[op.p].kind in (Kind.WEIGHT, Kind.HEAD):
+        return _batch(op, tensors, count)
     if isinstance(op, Flow):
-        steps = tensors[op.z].size * op.steps
+        return _forward_steps(tensors[op.z].size * (op.steps + 1), count)
+    if isinstance(op, Contract | Pool):
+        return lambda memory: None
+    below = [name for name in op.inputs().values() if (op.layer or 0) - (tensors[name].layer or op.layer or 0) == 1]
+    return _one_to_one(below, count)
 
-        def soma(memory: Memory) -> None:
-            count.neuron_steps += steps
 
-        return soma
+def _matrix(op: Contract, tensors: Mapping[str, Tensor]) -> str | None:
+    """The operand that holds weights, if one does."""
+    weights = [name for name in (op.a, op.b) if tensors[name].kind in (Kind.WEIGHT, Kind.HEAD)]
+    return weights[0] if len(weights) == 1 else None
 
-    def nothing(memory: Memory) -> Any:
-        return None
 
-    return nothing
+def _vector(op: Contract, tensors: Mapping[str, Tensor]) -> str | None:
+    """What the weights are read with."""
+    matrix = _matrix(op, tensors)
+    return None if matrix is None else op.b if matrix == op.a else op.a
+
+
+def _synapses(
+    op: Contract, matrix: str, section: Sequence[Op], tensors: Mapping[str, Tensor], count: Count
+) -> Callable[[Memory], None]:
+    """Weights that nonzero values meet.  Values of patches have been counted as messages where they were gathered."""
+    x = op.b if matrix == op.a else op.a
+    operands = op.axes.partition("->")[0].split(",")
+    w_axes, x_axes = operands if matrix == op.a else operands[::-1]
+    met = math.prod(n for axis, n in zip(w_axes, tensors[matrix].shape, strict=True) if axis not in x_axes)
+    sent = not any(isinstance(each, Gather) and each.out == x for each in section)
+    flowing = {name for each in section if isinstance(each, Flow) for name in (each.z, each.drive)}
+    neurons = 0 if op.out in flowing else tensors[op.out].size  # a flow counts its own
+
+    def note(memory: Memory) -> None:
+        arriving = int(np.count_nonzero(memory[x]))
+        count.inputs += arriving
+        count.synaptic_ops += arriving * met
+        count.messages += arriving * sent
+        count.neuron_updates += neurons
+
+    return note
+
+
+def _patches(op: Gather, readers: int, count: Count) -> Callable[[Memory], None]:
+    """Values in any patch, once for every matrix that reads them."""
+
+    def note(memory: Memory) -> None:
+        seen = np.unique(memory[op.index])
+        count.messages += readers * int(np.count_nonzero(memory[op.a].take(seen)))
+
+    return note
+
+
+def _learning(op: OuterUpdate, tensors: Mapping[str, Tensor], count: Count) -> Callable[[Memory], None]:
+    shape, neurons = tensors[op.w].shape, tensors[op.s].shape
+    ahead = (*neurons, *(1 for _ in shape[len(neurons) :]))
+
+    def note(memory: Memory) -> None:
+        arriving = np.asarray(memory[op.x]) != 0
+        visited = np.broadcast_to(arriving | op.towards, shape)
+        pulled = np.asarray(memory[op.s]) != 0
+        count.inputs += int(arriving.sum())
+        count.factors += int(pulled.sum())
+        count.synapse_visits += int(visited.sum())
+        count.synapse_updates += int((visited & pulled.reshape(ahead)).sum())
+
+    return note
+
+
+def _batch(op: Update, tensors: Mapping[str, Tensor], count: Count) -> Callable[[Memory], None]:
+    """Weights that learn from a summed gradient."""
+
+    def note(memory: Memory) -> None:
+        moved = int(np.count_nonzero(memory[op.v]))
+        count.factors += moved
+        count.synapse_visits += tensors[op.p].size
+        count.synapse_updates += moved
+
+    return note
+
+
+def _forward_steps(each: int, count: Count) -> Callable[[Memory], None]:
+    def note(memory: Memory) -> None:
+        count.neuron_updates += each
+
+    return note
+
+
+def _one_to_one(below: Sequence[str], count: Count) -> Callable[[Memory], None]:
+    """Decisions of the layer below that are not summed: as if along one synapse each."""
+
+    def note(memory: Memory) -> None:
+        for name in below:
+            arriving = int(np.count_nonzero(memory[name]))
+            count.synaptic_ops += arriving
+            count.messages += arriving
+
+    return note

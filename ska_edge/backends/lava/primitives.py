@@ -7,6 +7,7 @@ out beforehand: a sample of a small network passes through some fifty of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -76,10 +77,10 @@ def _along(row: int, out: Tensor) -> Any:
     return (row * _PER_INPUT + np.arange(out.size, dtype=np.int64) * _PER_NEURON).reshape(out.shape)
 
 
-def _over(shape: tuple[int, ...]) -> Any:
-    """Shares of i and j in a matrix [j, i] (SPEC 5.5, 5.6)."""
-    j, i = np.ogrid[: shape[0], : shape[1]]
-    return i.astype(np.int64) * _PER_INPUT + j.astype(np.int64) * _PER_NEURON
+def _over(shape: tuple[int, ...], neurons: int) -> Any:
+    """Shares of i and j where every neuron has a row of inputs (SPEC 5.5, 5.6)."""
+    j, i = np.ogrid[:neurons, : math.prod(shape) // neurons]
+    return (i.astype(np.int64) * _PER_INPUT + j.astype(np.int64) * _PER_NEURON).reshape(shape)
 
 
 def _requantiser(op: Contract | Scale, out: Tensor) -> _Requantise:
@@ -213,7 +214,7 @@ def _flow(op: Flow, tensors: Mapping[str, Tensor]) -> Step:
             pull = ((q if m is None else q - m) * slope + (moved << f)) >> op.entropy_shift
             v = ((pull if d is None else pull - d * slope) + half_f) >> f
             total += v
-            entropy -= int(np.dot(q, moved))
+            entropy -= int(np.vdot(q, moved))
             y = np.minimum(np.maximum(y + ((v * rate + half_rate) >> rate_shift), lowest), highest)
             before = now
         left = total * memory[op.gain]
@@ -226,20 +227,28 @@ def _flow(op: Flow, tensors: Mapping[str, Tensor]) -> Step:
 
 
 def _outer_update(op: OuterUpdate, tensors: Mapping[str, Tensor]) -> Step:
-    """SPEC 5.5."""
-    limit, offsets = _limit(tensors[op.w].format), _dither(_over(tensors[op.w].shape), op.shift)
-    w, s, x, t, shift = op.w, op.s, op.x, op.t, op.shift
+    """SPEC 5.5: s meets the first axes of w, x its last ones."""
+    tensor, neurons = tensors[op.w], tensors[op.s]
+    limit, offsets = _limit(tensor.format), _dither(_over(tensor.shape, neurons.size), op.shift)
+    ahead = (*neurons.shape, *(1 for _ in tensor.shape[len(neurons.shape) :]))
+    w, s, x, t, shift, x_shift, w_shift = op.w, op.s, op.x, op.t, op.shift, op.x_shift, op.w_shift
 
     def outer_update(memory: Memory) -> None:
-        memory[w] = limit(memory[w] + ((memory[s][:, np.newaxis] * memory[x] + offsets(memory[t])) >> shift))
+        moved = memory[s].reshape(ahead) * memory[x] + offsets(memory[t])
+        memory[w] = limit(memory[w] + (moved >> shift))
 
-    return outer_update
+    def towards(memory: Memory) -> None:
+        away = (memory[x] << x_shift) - (memory[w] << w_shift)
+        moved = memory[s].reshape(ahead) * away + offsets(memory[t])
+        memory[w] = limit(memory[w] + (moved >> shift))
+
+    return towards if op.towards else outer_update
 
 
 def _update(op: Update, tensors: Mapping[str, Tensor]) -> Step:
     """SPEC 5.6."""
     tensor = tensors[op.p]
-    phases = _over(tensor.shape) if len(tensor.shape) == 2 else _along(op.row, tensor)
+    phases = _over(tensor.shape, tensor.shape[0]) if len(tensor.shape) == 2 else _along(op.row, tensor)
     limit, offsets = _limit(tensor.format), _dither(phases, op.shift)
     p, v, t, shift, v_shift = op.p, op.v, op.t, op.shift, op.v_shift
 

@@ -24,6 +24,7 @@ class EmxExecutor(OnnxExecutor):
 
     name = "emx-c"
     written_out = 1 << 30
+    traced = False  # one operation after the other would be generated and compiled by itself: minutes
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)

@@ -112,6 +112,7 @@ class ReferenceExecutor(OnnxExecutor):
     """`onnx-reference`: the evaluator in onnx itself, slow and independent."""
 
     name = "onnx-reference"
+    verified_samples = 100  # a tenth of a second each
 
     def load(self, model: onnx.ModelProto) -> Run:
         """An evaluator."""

@@ -6,7 +6,6 @@ import json
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -227,15 +226,7 @@ class PartModel(PyLoihiProcessModel):
         if number == ROWS:
             return np.concatenate(self._collected) if self._collected else np.zeros(0, np.int64)
         if number == EVENTS:
-            text = json.dumps(
-                {
-                    "operations": [
-                        {"section": section, "position": position, **asdict(count)}
-                        for (section, position), count in self._worker.counts.items()
-                    ],
-                    "messages": {name: asdict(traffic) for name, traffic in self._worker.traffic.items()},
-                }
-            ).encode()
+            text = json.dumps(self._worker.told()).encode()
             return np.array([len(text), *text], np.int64)
         return self._worker.read([self._tensors[number].name])
 
