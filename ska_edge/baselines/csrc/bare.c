@@ -28,9 +28,9 @@ int16_t bare_learn(int16_t label);
 int16_t bare_predict(void);
 int main(void);
 
-__attribute__((noinline)) uint8_t *bare_sample(void) { return (uint8_t *)SAMPLE; }
-__attribute__((noinline)) int16_t bare_learn(int16_t label) { return LEARN(SAMPLE, label); }
-__attribute__((noinline)) int16_t bare_predict(void) { return PREDICT(SAMPLE); }
+__attribute__((noinline, used)) uint8_t *bare_sample(void) { return (uint8_t *)SAMPLE; }
+__attribute__((noinline, used)) int16_t bare_learn(int16_t label) { return LEARN(SAMPLE, label); }
+__attribute__((noinline, used)) int16_t bare_predict(void) { return PREDICT(SAMPLE); }
 
 int main(void)
 {
