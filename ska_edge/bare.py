@@ -34,7 +34,7 @@ from .toolchain import Compiler, find_compiler
 COMPILERS = ("gcc", "zig")
 FLOATS_FLAGS = {
     "gcc": ("-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
-    "zig": ("-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
+    "zig": ("-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4+vfp4d16sp"),
 }
 
 
@@ -65,6 +65,11 @@ class BareRun:
     choices: tuple[int, ...]
 
 
+def has_floats(board: Board) -> bool:
+    """Whether the core has a unit for float32 whose cycles the simulator knows: the Cortex-M4F's."""
+    return board.core.fpu == "single" and board.core.name == "cortex-m4"
+
+
 def build_ours(program: Program, board: Board, folder: Path, compiler: str = "gcc") -> BareImage:
     """A Program's kernels and model, alone.  Raises what compilers raise."""
     return _build(generate(program), [folder / "model.c"], board, folder, compiler, (), ())
@@ -74,7 +79,7 @@ def build_backprop(
     network: Network, descent: Descent, board: Board, folder: Path, compiler: str = "gcc", hard: bool = False
 ) -> BareImage:
     """Backprop's C for a network; `hard` uses the core's unit for floats.  Raises SkaError where it has none."""
-    if hard and (board.core.fpu != "single" or not board.core.name.startswith("cortex-m4")):
+    if hard and not has_floats(board):
         raise SkaError(f"{board.name} ({board.core.name}): no unit for float32 that is simulated here; Cortex-M4F has")
     flags = ["-DBARE_BACKPROP", f"-I{embedded.SOURCES}", "-ffp-contract=off"]
     flags += ["-DBARE_FLOATS=1", "-DBP_HARD_ROOT=1", "-fno-math-errno"] if hard else ["-DBARE_FLOATS=0"]
@@ -132,7 +137,7 @@ def run_bare(
     try:
         machine = Machine(image.elf, image.board)
         machine.run()
-        place, choices = machine.call("bare_sample"), []
+        place, choices = int.from_bytes(machine.read("bare_sample"), "little"), []
         start = mark(machine)
         for sample, label in zip(samples, labels, strict=True):
             machine.write(place, sample)
@@ -153,7 +158,7 @@ def run_bare(
         _mean(learning, len(samples)),
         _mean(deciding, predicted),
         machine.stack_used,
-        bound and bound.bytes,
+        None if bound is None else bound.bytes,
         learnt,
         tuple(choices),
     )

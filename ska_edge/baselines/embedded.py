@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import NetworkError
-from ..fixed import FloatArray, IntArray
+from ..fixed import FloatArray, Format, IntArray, quantise
 from ..layers import Dense, Fields, Grid, Layer
 from ..network import Network
+from ..program import Encoding
 from ..start import NormalStream
 from ..toolchain import find_compiler
 
@@ -35,7 +36,9 @@ MAX_RATE_SHIFT = 6
 
 @dataclass(frozen=True)
 class Descent:
-    """A way to descend: `numbers` float32 or int16; batches of 1 are learnt in place; `rate` of a power of two in int16.
+    """A way to descend: `numbers` float32 or int16; batches of 1 are learnt in place; int16 takes rates of 2^-k.
+
+    `centred`: each feature's mean is subtracted, which learns better, but leaves few zeros to skip.
 
     >>> Descent("float32", 0.1).method, Descent("float32", 0.1, "adam", 16).method
     ('backprop, in place', 'backprop, Adam, batch 16')
@@ -45,6 +48,7 @@ class Descent:
     rate: float
     optimiser: str = "sgd"
     batch: int = 1
+    centred: bool = False
 
     def __post_init__(self) -> None:
         allowed = self.numbers in NUMBERS and self.optimiser in OPTIMISERS and 1 <= self.batch <= 1024
@@ -56,7 +60,9 @@ class Descent:
         if self.optimiser != "sgd" and self.batch == 1:
             raise NetworkError(f"descent: {self.optimiser} learns over batches here; give a batch of at least 2")
         if self.numbers == "int16" and (self.batch > 1 or self.rate_shift != -math.log2(self.rate)):
-            raise NetworkError(f"descent: {self}; int16 learns in place, at a rate of 1, 1/2, ... 1/{2**MAX_RATE_SHIFT}")
+            raise NetworkError(
+                f"descent: {self}; int16 learns in place, at a rate of 1, 1/2, ... 1/{2**MAX_RATE_SHIFT}"
+            )
 
     @property
     def rate_shift(self) -> int:
@@ -66,10 +72,11 @@ class Descent:
     @property
     def method(self) -> str:
         """In words, without the numbers."""
+        centred = ", centred" if self.centred else ""
         if self.batch == 1:
-            return "backprop, in place"
+            return f"backprop, in place{centred}"
         named = {"sgd": "minibatch", "momentum": "momentum", "adam": "Adam"}[self.optimiser]
-        return f"backprop, {named}, batch {self.batch}"
+        return f"backprop, {named}, batch {self.batch}{centred}"
 
     @property
     def source(self) -> Path:
@@ -203,6 +210,7 @@ def _header(layers: Sequence[Patches], descent: Descent) -> str:
         "BP_CLASSES": layers[-1].units,
         "BP_WEIGHTS": sum(layer.weights for layer in layers),
         "BP_UNITS": units,
+        "BP_CENTRED": int(descent.centred),
         "BP_SPARE": spare,
         "BP_WIDEST": widest,
         "BP_SHARES": int(any(_shares(layer) for layer in layers)),
@@ -296,7 +304,9 @@ class HostRun:
         return bytes((self._number * self._count).in_dll(self._library, "bp_weights"))
 
 
-def as_bytes(samples: FloatArray, low: float, high: float) -> npt.NDArray[np.uint8]:
-    """Samples [n, features] as the C takes them: 0 to 255 in units of 1/256."""
-    unit = np.clip((samples - low) / (high - low), 0, 1)
-    return np.minimum(np.floor(unit * 256 + 0.5), 255).astype(np.uint8)
+def as_bytes(samples: FloatArray, encoding: Encoding) -> npt.NDArray[np.uint8]:
+    """Samples [n, features] as the C takes them: units of 1/256, or centred and signed, units of 1/128."""
+    unit = encoding.unit(samples)
+    if not any(encoding.centre):
+        return quantise(unit, Format(8, -8, signed=False)).astype(np.uint8)
+    return quantise(unit, Format(8, -7)).astype(np.int8).view(np.uint8)

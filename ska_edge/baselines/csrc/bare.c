@@ -6,7 +6,7 @@
 #ifdef BARE_BACKPROP
 #include "backprop.h"
 
-static uint8_t sample[BP_FEATURES];
+static bp_feature sample[BP_FEATURES];
 #define START() (void)0
 #define SAMPLE sample
 #define LEARN bp_learn
@@ -22,13 +22,12 @@ static uint8_t sample[BP_FEATURES];
 
 volatile uint8_t bare_wish;
 volatile int16_t bare_label;
+volatile void *volatile bare_sample;
 
-uint8_t *bare_sample(void);
 int16_t bare_learn(int16_t label);
 int16_t bare_predict(void);
 int main(void);
 
-__attribute__((noinline, used)) uint8_t *bare_sample(void) { return (uint8_t *)SAMPLE; }
 __attribute__((noinline, used)) int16_t bare_learn(int16_t label) { return LEARN(SAMPLE, label); }
 __attribute__((noinline, used)) int16_t bare_predict(void) { return PREDICT(SAMPLE); }
 
@@ -39,8 +38,8 @@ int main(void)
     __asm__ volatile("dsb\n\tisb" ::: "memory");
 #endif
     START();
+    bare_sample = SAMPLE;
     while (bare_wish) {
-        bare_sample()[0] = bare_wish;
         bare_label = bare_wish & 1 ? bare_learn(bare_label) : bare_predict();
     }
     return 0;

@@ -40,9 +40,9 @@ static float exponential(float x) /* of x <= 0, to about 3e-7 */
     return power.value * (1.0F + r * (1.0F + r * (0.5F + r * (0.16666667F + r * (0.041666667F + r * 0.008333333F)))));
 }
 
-static float input(uint32_t l, const uint8_t *x, uint32_t i)
+static float input(uint32_t l, const bp_feature *x, uint32_t i)
 {
-    return l ? units[bp_layers[l - 1].units + i] : (float)x[i] * (1.0F / 256.0F);
+    return l ? units[bp_layers[l - 1].units + i] : (float)x[i] * (BP_CENTRED ? 1.0F / 128.0F : 1.0F / 256.0F);
 }
 
 static void add(float *to, const float *from, float times, uint32_t count)
@@ -61,7 +61,7 @@ static float dot(const float *a, const float *b, uint32_t count)
     return sum;
 }
 
-static void forward(const uint8_t *x)
+static void forward(const bp_feature *x)
 {
     uint32_t l, g, r, c, n;
     for (l = 0; l < BP_LAYERS; l++) {
@@ -77,7 +77,7 @@ static void forward(const uint8_t *x)
                 uint32_t from = bp_base(layer, g) + r * layer->stride;
                 for (c = 0; c < layer->run; c++, w += layer->neurons) {
                     float in = input(l, x, from + c);
-                    if (in > 0.0F) { /* samples and rectified units are never negative */
+                    if (in < 0.0F || in > 0.0F) {
                         add(z, w, in, layer->neurons);
                     }
                 }
@@ -117,7 +117,7 @@ static void surprise(int16_t label, int16_t best)
     out[label] -= BP_STEP;
 }
 
-static void backward(const uint8_t *x)
+static void backward(const bp_feature *x)
 {
     uint32_t l, g, r, c;
     for (l = BP_LAYERS; l--;) {
@@ -142,7 +142,7 @@ static void backward(const uint8_t *x)
                     uint32_t i = bp_base(layer, g) + r * layer->stride + c;
                     uint32_t row = at + g * layer->group_weights;
                     float in = input(l, x, i);
-                    if (!(in > 0.0F)) {
+                    if (!(in < 0.0F || in > 0.0F)) {
                         continue;
                     }
                     if (l) {
@@ -240,13 +240,13 @@ static void step(void)
 }
 #endif
 
-int16_t bp_predict(const uint8_t *x)
+int16_t bp_predict(const bp_feature *x)
 {
     forward(x);
     return decide();
 }
 
-int16_t bp_learn(const uint8_t *x, int16_t label)
+int16_t bp_learn(const bp_feature *x, int16_t label)
 {
     int16_t best = bp_predict(x);
     surprise(label, best);

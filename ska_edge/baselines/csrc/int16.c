@@ -32,9 +32,9 @@ static int32_t dithered(int32_t value, uint32_t offset, uint32_t shift)
     return (value + (int32_t)((offset & 0xFFFFU) >> (16U - shift))) >> shift;
 }
 
-static int32_t input(uint32_t l, const uint8_t *x, uint32_t i)
+static int32_t input(uint32_t l, const bp_feature *x, uint32_t i)
 {
-    return l ? units[bp_layers[l - 1].units + i] : x[i];
+    return l ? units[bp_layers[l - 1].units + i] : x[i] * (BP_CENTRED ? 2 : 1);
 }
 
 /* A row of weights learns: what it moves by is its input times the row's errors. */
@@ -47,7 +47,7 @@ static void learn(int16_t *w, const int16_t *e, int32_t in, uint32_t offset, uin
     }
 }
 
-static void forward(const uint8_t *x)
+static void forward(const bp_feature *x)
 {
     uint32_t l, g, r, c, n;
     for (l = 0; l < BP_LAYERS; l++) {
@@ -116,7 +116,7 @@ static void surprise(int16_t label, int16_t best)
     }
 }
 
-static void backward(const uint8_t *x)
+static void backward(const bp_feature *x)
 {
     uint32_t l, g, r, c, n;
     for (l = BP_LAYERS; l--;) {
@@ -186,13 +186,13 @@ static void backward(const uint8_t *x)
     counter++;
 }
 
-int16_t bp_predict(const uint8_t *x)
+int16_t bp_predict(const bp_feature *x)
 {
     forward(x);
     return decide();
 }
 
-int16_t bp_learn(const uint8_t *x, int16_t label)
+int16_t bp_learn(const bp_feature *x, int16_t label)
 {
     int16_t best = bp_predict(x);
     surprise(label, best);
