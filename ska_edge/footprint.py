@@ -194,7 +194,7 @@ class Bench:
             rule = (
                 PublishedBatch(batch=contestant.batch) if isinstance(contestant, Paper) else rule_named(contestant.rule)
             )
-            network = self._network(shape, rule=rule)
+            network = self.network(shape, rule=rule)
             encoding = self.data.encoding(self.learnt, centred=rule.centred_inputs)
             samples, labels = self.data.samples[self.learnt], self.labels[self.learnt]
             self._programs[key] = lower(network, contestant.profile, samples, labels, encoding)
@@ -248,7 +248,7 @@ class Bench:
     # -- backprop ---------------------------------------------------------------------------------------------------
 
     def _backprop(self, job: Job, contestant: Backprop, folder: Path) -> Row:
-        network = self._network(job.shape)
+        network = self.network(job.shape)
         accuracy, rate = self._host_accuracy(contestant.descent, job.shape)
         descent = replace(contestant.descent, rate=rate)
         image = build_backprop(network, descent, job.board, folder, job.compiler, contestant.hard)
@@ -279,7 +279,7 @@ class Bench:
 
     def _host_run(self, descent: Descent, shape: str, learnt: IntArray, tested: IntArray) -> float:
         with tempfile.TemporaryDirectory(prefix="ska-edge-memory-") as folder:
-            host = HostRun(self._network(shape), descent, Path(folder))
+            host = HostRun(self.network(shape), descent, Path(folder))
             samples = self.bytes[descent.centred]
             for rows in self._orders(learnt):
                 host.learn(samples[rows], self.labels[rows])
@@ -287,7 +287,8 @@ class Bench:
 
     # -- both -------------------------------------------------------------------------------------------------------
 
-    def _network(self, shape: str, **given: Any) -> Network:
+    def network(self, shape: str, **given: Any) -> Network:
+        """The network to compare on.  Raises SkaError where it does not suit the data."""
         network = Network(parse_shape(shape), seed=self.seed, **given)
         features, classes = self.data.samples.shape[1], int(self.labels.max()) + 1
         if network.widths[0] != features or network.widths[-1] < classes:

@@ -165,10 +165,10 @@ def start_weights(network: Network, descent: Descent) -> npt.NDArray[Any]:
         gain = math.sqrt((1.0 if number == len(layers) else 2.0) / layer.taps)
         drawn = stream.take((groups, layer.taps, layer.neurons)).reshape(groups, layer.taps, layer.neurons) * gain
         parts.append(np.concatenate([drawn, np.zeros((groups, 1, layer.neurons))], axis=1).ravel())
-    flat = np.concatenate(parts)
+    flat: FloatArray = np.concatenate(parts)
     if descent.numbers == "float32":
         return flat.astype(np.float32)
-    return np.clip(np.floor(flat * 2.0**WEIGHT_FRACTION + 0.5), -32768, 32767).astype(np.int16)
+    return quantise(flat, Format(16, -WEIGHT_FRACTION)).astype(np.int16)
 
 
 def state_bytes(network: Network, descent: Descent) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from .flash import flash
 from .import_model import import_model
 from .lava import lava
 from .loihi import loihi
+from .memory import memory
 from .paper import paper
 from .predict import predict
 from .probe import probe
@@ -80,7 +81,7 @@ def main() -> None:
 
 _VERBS = (
     *(demo, paper, train, predict, show, verify, bench, compare),
-    *(boards, build, flash, device, simulate, cycles_truth),
+    *(boards, build, flash, device, simulate, cycles_truth, memory),
     *(export, import_model, probe, loihi, lava),
 )
 for _verb in _VERBS:
