@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -269,21 +269,18 @@ class Bench:
         if key not in self._accuracies:
             plain = descent.optimiser == "sgd" and descent.batch > 1
             rates = [rate * (BATCH_FACTOR if plain else 1) for rate in RATES[descent.numbers, descent.optimiser]]
-            tried = [
-                (self._host_run(replace(descent, rate=rate), shape, self.inner, self.kept), rate) for rate in rates
-            ]
-            best = max(tried)[1]
-            self._accuracies[key] = self._host_run(replace(descent, rate=best), shape, self.learnt, self.tested), best
+            with tempfile.TemporaryDirectory(prefix="ska-edge-memory-") as name:
+                run = partial(self._host_run, shape, Path(name))
+                best = max((run(replace(descent, rate=rate), self.inner, self.kept), rate) for rate in rates)[1]
+                self._accuracies[key] = run(replace(descent, rate=best), self.learnt, self.tested), best
         accuracy, rate = self._accuracies[key]
         return accuracy, float(rate or 0)
 
-    def _host_run(self, descent: Descent, shape: str, learnt: IntArray, tested: IntArray) -> float:
-        with tempfile.TemporaryDirectory(prefix="ska-edge-memory-") as folder:
-            host = HostRun(self.network(shape), descent, Path(folder))
-            samples = self.bytes[descent.centred]
-            for rows in self._orders(learnt):
-                host.learn(samples[rows], self.labels[rows])
-            return float((host.predict(samples[tested]) == self.labels[tested]).mean())
+    def _host_run(self, shape: str, folder: Path, descent: Descent, learnt: IntArray, tested: IntArray) -> float:
+        host, samples = HostRun(self.network(shape), descent, folder), self.bytes[descent.centred]
+        for rows in self._orders(learnt):
+            host.learn(samples[rows], self.labels[rows])
+        return float((host.predict(samples[tested]) == self.labels[tested]).mean())
 
     # -- both -------------------------------------------------------------------------------------------------------
 
@@ -394,9 +391,13 @@ def board_named(name: str) -> Board:
 
 
 def jobs(
-    boards: Sequence[Board], compilers: Sequence[str], chosen: Sequence[Sweep], shapes: Sequence[str]
+    boards: Sequence[Board],
+    compilers: Sequence[str],
+    chosen: Sequence[Sweep],
+    shapes: Sequence[str],
+    methods: Callable[[Board], Sequence[Contestant]] = everyone,
 ) -> list[Job]:
-    """All that is to be measured: everyone on `shapes`, on each board by each compiler; rivals on the sweeps.
+    """All that is to be measured: `methods` on `shapes`, on each board by each compiler; rivals on the sweeps.
 
     Sweeps run on the first board, by the first compiler.
     """
@@ -405,7 +406,7 @@ def jobs(
         for shape in shapes
         for board in boards
         for compiler in compilers
-        for each in everyone(board)
+        for each in methods(board)
     ]
     board, compiler = boards[0], compilers[0]
     for sweep in chosen:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -68,6 +69,11 @@ class Descent:
     def rate_shift(self) -> int:
         """The nearest power of two that int16 can shift by."""
         return min(max(round(-math.log2(self.rate)), 0), MAX_RATE_SHIFT)
+
+    @property
+    def step(self) -> float:
+        """What the output's errors are multiplied by."""
+        return 1 / self.batch if self.optimiser == "adam" else -self.rate / self.batch
 
     @property
     def method(self) -> str:
@@ -202,7 +208,6 @@ def _buffers(layers: Sequence[Patches]) -> tuple[int, int, int]:
 
 def _header(layers: Sequence[Patches], descent: Descent) -> str:
     units, spare, widest = _buffers(layers)
-    step = f"{descent.rate / descent.batch!r}F"
     numbers = {
         "BP_NUMBER": "float" if descent.numbers == "float32" else "int16_t",
         "BP_LAYERS": len(layers),
@@ -217,17 +222,20 @@ def _header(layers: Sequence[Patches], descent: Descent) -> str:
         "BP_BATCHED": int(descent.batch > 1),
         "BP_BATCH": descent.batch,
         "BP_ADAM": int(descent.optimiser == "adam"),
-        "BP_RATE": f"{descent.rate!r}F",
-        "BP_RATE_SHIFT": descent.rate_shift,
-        "BP_STEP": f"{1 / descent.batch!r}F" if descent.optimiser == "adam" else f"(-{step})",
         "BP_MOMENTUM": f"{MOMENTUM if descent.optimiser == 'momentum' else 0.0}F",
     }
+    rates = {"BP_RATE": f"{descent.rate!r}F", "BP_STEP": f"({descent.step!r}F)", "BP_RATE_SHIFT": descent.rate_shift}
     lines = [f"#define {name} {value}" for name, value in numbers.items()]
-    return "\n".join(["#ifndef NETWORK_H", "#define NETWORK_H", "", *lines, "", "#endif", ""])
+    fixed = [f"#define {name} {value}" for name, value in rates.items()]
+    tuned = [f"#define {name} {name.lower()}" for name in rates]
+    declared = ["extern float bp_rate, bp_step;", "extern int32_t bp_rate_shift;"]
+    choice = ["#ifdef BP_TUNED", *tuned, *declared, "#else", *fixed, "#endif"]
+    return "\n".join(["#ifndef NETWORK_H", "#define NETWORK_H", "", *lines, *choice, "", "#endif", ""])
 
 
 def _start(layers: Sequence[Patches], weights: npt.NDArray[Any], descent: Descent) -> str:
-    parts, rows, at, unit = ['#include "backprop.h"\n'], [], 0, 0
+    tuned = "#ifdef BP_TUNED\nfloat bp_rate, bp_step;\nint32_t bp_rate_shift;\n#endif\n"
+    parts, rows, at, unit = ['#include "backprop.h"\n', tuned], [], 0, 0
     for number, layer in enumerate(layers):
         name = "0"
         if layer.bases:
@@ -273,17 +281,26 @@ def _wrapped(texts: Any) -> str:
 class HostRun:
     """The C on this machine: the same files, compiled into `folder`, learn and decide.
 
+    The rate alone is a variable here, so that one compilation serves all rates tried; a folder is for one network and
+    one way to descend.
+
     Floating point keeps to IEEE 754 single precision without contraction, here as on the chip, so that bits agree.
     """
 
     def __init__(self, network: Network, descent: Descent, folder: Path) -> None:
-        compiler = find_compiler("gcc")
-        for name, text in sources(network, descent).items():
-            (folder / name).write_text(text)
-        library = folder / f"backprop-{id(self)}.so"
-        flags = ["-O2", "-shared", "-fPIC", "-ffp-contract=off", f"-I{folder}", f"-I{SOURCES}"]
-        compiler.compile([descent.source, folder / "start.c"], library, flags)
-        self._library = ctypes.CDLL(str(library))
+        compiled = folder / f"{descent.numbers}.so"
+        if not compiled.exists():
+            for name, text in sources(network, descent).items():
+                (folder / name).write_text(text)
+            flags = ["-O2", "-shared", "-fPIC", "-ffp-contract=off", "-DBP_TUNED", f"-I{folder}", f"-I{SOURCES}"]
+            find_compiler("gcc").compile([descent.source, folder / "start.c"], compiled, flags)
+        number = len(list(folder.glob("*.so")))
+        own = folder / f"run{number}.so"  # a library loads once; its variables are this run's
+        shutil.copy(compiled, own)
+        self._library = ctypes.CDLL(str(own))
+        ctypes.c_float.in_dll(self._library, "bp_rate").value = descent.rate
+        ctypes.c_float.in_dll(self._library, "bp_step").value = descent.step
+        ctypes.c_int32.in_dll(self._library, "bp_rate_shift").value = descent.rate_shift
         self._count = macs(network)[1]
         self._number: Any = ctypes.c_float if descent.numbers == "float32" else ctypes.c_int16
 

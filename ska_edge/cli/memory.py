@@ -22,7 +22,7 @@ from .common import CHECK_FAILED, emit, json_option, quiet_option, warn
 @click.option(
     "--samples", type=click.IntRange(1, 1000), default=8, show_default=True, help="To learn in the simulator."
 )
-@click.option("--quick", is_flag=True, help="Few points of every sweep, one pass.")
+@click.option("--quick", is_flag=True, help="Few methods, few points of a sweep, one pass.")
 @click.option(
     "--out",
     default="out/memory",
@@ -53,7 +53,7 @@ def memory(
     """
     from ..data import load_dataset
     from ..errors import SkaError
-    from ..footprint import BOARDS, Bench, board_named, jobs, measure_all, sweeps
+    from ..footprint import BOARDS, Bench, board_named, everyone, jobs, measure_all, rivals, sweeps
     from ..progress import bar
     from ..report.files import claim, write_files
     from ..report.memory import files, print_rows
@@ -70,7 +70,8 @@ def memory(
     passes = 1 if quick else passes
     bench = Bench(data, passes, samples)
     default = (f"{data.samples.shape[1]}-16-{int(max(bench.labels)) + 1}",)
-    todo = jobs([board_named(name) for name in boards or BOARDS], compilers or ("gcc",), wanted, shapes or default)
+    found = [board_named(name) for name in boards or BOARDS]
+    todo = jobs(found, compilers or ("gcc",), wanted, shapes or default, rivals if quick else everyone)
     for shape in {job.shape for job in todo}:
         bench.network(shape)
     claim(page.parent)

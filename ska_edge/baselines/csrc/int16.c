@@ -8,7 +8,7 @@
 #define A 53685U
 #define B 43977U
 #define C 36025U
-#define STEP_SHIFT (10 + BP_RATE_SHIFT) /* 14 of the error, rate, 8 of the unit, less 12 of the weight */
+#define STEP_SHIFT (10U + (uint32_t)BP_RATE_SHIFT) /* 14 of the error, rate, 8 of the unit, less 12 of the weight */
 
 static int16_t units[BP_UNITS];
 static int32_t sums[BP_WIDEST];
@@ -167,7 +167,7 @@ static void backward(const bp_feature *x)
                     }
                 }
                 for (n = 0; shares && n < width; n++) {
-                    int32_t step = dithered(sums[n], lattice(tap, n), (uint32_t)(STEP_SHIFT - layer->carry_update));
+                    int32_t step = dithered(sums[n], lattice(tap, n), STEP_SHIFT - layer->carry_update);
                     row[n] = (int16_t)saturate(row[n] + step);
                 }
             }
