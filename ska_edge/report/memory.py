@@ -199,8 +199,15 @@ def _statement(rows: Sequence[Row], sweeps: Sequence[Sweep]) -> str:
             over = [min(take(row) or math.inf for row in rivals) / (take(mine) or math.inf) for mine, rivals in pairs]
             kind = "wins" if min(over) >= 1 else "**loses**" if max(over) < 1 else "wins and **loses**"
             words.append(f"{measure} {min(over):.2f} to {max(over):.2f} times ours (ours {kind})")
-        points = [100 * ((mine.accuracy or 0) - max(row.accuracy or 0 for row in rivals)) for mine, rivals in pairs]
-        words.append(f"ours is {min(points):+.1f} to {max(points):+.1f} points as accurate as the better of the two")
+        points = [
+            100 * (mine.accuracy - max(row.accuracy or 0 for row in rivals))
+            for mine, rivals in pairs
+            if mine.accuracy is not None
+        ]
+        if points:
+            words.append(
+                f"ours is {min(points):+.1f} to {max(points):+.1f} points as accurate as the better of the two"
+            )
         named = f"**{sweep.name.capitalize()}** ({sweep.shapes[0]} to {sweep.shapes[-1]})"
         lines.append(
             f"- {named}: int16 backprop in place, plain or centred, whichever is less, takes {'; '.join(words)}."
