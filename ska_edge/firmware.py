@@ -61,8 +61,13 @@ _DRIVERS = {
 }
 _STORES = {"ATmega": "avr_eeprom.c", "nRF5": "nrf_nvmc.c"}  # by the start of the chip's name
 _STORED_BY = "ATmega (EEPROM) and nRF51, nRF52 (NVMC)"
-_GCC = {"arm": "arm-none-eabi-gcc", "riscv": "riscv64-unknown-elf-gcc", "avr": "avr-gcc"}
-_HELPERS = {"zig": ("-rtlib=compiler-rt",), "gcc": ("-lgcc",)}  # 64-bit products and shifts of the small cores
+GCC = {"arm": "arm-none-eabi-gcc", "riscv": "riscv64-unknown-elf-gcc", "avr": "avr-gcc"}
+HELPERS = {"zig": ("-rtlib=compiler-rt",), "gcc": ("-lgcc",)}  # 64-bit products and shifts of the small cores
+_START = {
+    "arm": ("startup_cortex_m.c", "startup.c", "memory.c"),
+    "riscv": ("startup_rv32.S", "startup.c", "memory.c"),
+    "avr": (),
+}
 _EXTENSIONS = {"rv32imac": "+m+a+c", "rv32imc": "+m+c", "rv32ec": "+e+c"}
 _MCUS = {"ATmega328P": "atmega328p", "ATmega2560": "atmega2560"}
 _PIN = re.compile(r"P([01])\.(\d+)")  # Nordic's names
@@ -112,6 +117,17 @@ class Image:
         }
 
 
+def default_level(board: Board) -> str:
+    """The level of -O that a board gets: s on the smallest cores and flashes, else 2."""
+    small = board.flash_bytes <= SMALL_FLASH_BYTES or board.core.name.startswith(("cortex-m0", "avr"))
+    return "s" if small else "2"
+
+
+def start_files(board: Board) -> tuple[str, ...]:
+    """What runs before main, in `csrc/ports`; avr-libc brings its own."""
+    return _START[family(board)]
+
+
 def family(board: Board) -> str:
     """arm, riscv or avr."""
     name = board.core.name
@@ -143,14 +159,13 @@ def build(
         raise FirmwareError(f"compiler {chosen!r}: allowed are {', '.join(COMPILERS)}")
     if chosen == "zig" and kind == "avr":
         raise FirmwareError(f"{board.name}: zig has no start-up code for AVR; use --compiler gcc")
-    small = board.flash_bytes <= SMALL_FLASH_BYTES or board.core.name.startswith(("cortex-m0", "avr"))
-    level = optimise or ("s" if small else "2")
+    level = optimise or default_level(board)
     if level not in LEVELS:
         raise FirmwareError(f"optimisation {level!r}: allowed are {', '.join(LEVELS)}")
     serial, driver = line(board)
     check_fit(program, board)
     store = store_of(program, board) if snapshots else None
-    tool = find_compiler("zig" if chosen == "zig" else _GCC[kind])
+    tool = find_compiler("zig" if chosen == "zig" else GCC[kind])
     folder = Path(out).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     flags = (
@@ -165,9 +180,9 @@ def build(
     sources = generate(program)
     for name, text in sources.items():
         (folder / name).write_text(text)
-    objects = _compile(tool, folder, [*flags, *defines], _sources(driver, kind, chip(board), store), chip(board))
+    objects = _compile(tool, folder, [*flags, *defines], _sources(driver, board, store), chip(board))
     image, links = folder / "firmware.elf", _link_flags(board, chosen, folder, store.flash_bytes if store else 0)
-    libraries = () if kind == "avr" else _HELPERS[chosen]
+    libraries = () if kind == "avr" else HELPERS[chosen]
     tool.compile(list(objects.values()), image, [*machine_flags(board, chosen), *links], libraries)
     image.with_suffix(".map.json").write_text(json.dumps(activity(program, sources["model.c"])))
     return _describe(program, board, tool, (*flags, *defines, *links), image, objects, driver)
@@ -275,15 +290,10 @@ def _defines(
     return (*defines, *(("-DSKA_STEPPED",) if stepped else ()))
 
 
-def _sources(driver: _Driver, kind: str, made: Chip, store: Store | None) -> list[Path]:
+def _sources(driver: _Driver, board: Board, store: Store | None) -> list[Path]:
     device = [DEVICE / "main.c", DEVICE / "protocol.c", DEVICE / "frame.c"]
-    start = {
-        "arm": ["startup_cortex_m.c", "startup.c", "memory.c"],
-        "riscv": ["startup_rv32.S", "startup.c", "memory.c"],
-        "avr": [],
-    }
     saved = [DEVICE / "snapshot.c", PORTS / store.file] if store else []
-    return [*device, *saved, *(PORTS / name for name in (driver.file, *made.files, *start[kind]))]
+    return [*device, *saved, *(PORTS / name for name in (driver.file, *chip(board).files, *start_files(board)))]
 
 
 def _compile(tool: Compiler, folder: Path, flags: list[str], parts: list[Path], made: Chip) -> dict[str, Path]:

@@ -25,6 +25,7 @@ from .flash import flash
 from .import_model import import_model
 from .lava import lava
 from .loihi import loihi
+from .memory import memory
 from .models import models
 from .paper import paper
 from .predict import predict
@@ -82,8 +83,8 @@ def main() -> None:
 
 _VERBS = (
     *(demo, paper, train, predict, show, verify, bench, compare, models),
-    *(boards, build, flash, device, simulate, cycles_truth),
-    *(export, import_model, probe, loihi, lava, search),
+    *(boards, build, flash, device, simulate, cycles_truth, memory, search),
+    *(export, import_model, probe, loihi, lava),
 )
 for _verb in _VERBS:
     main.add_command(_verb)
