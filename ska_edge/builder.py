@@ -84,6 +84,16 @@ class Builder:
         raw = quantise(values, fmt)
         return self._add(Tensor(name, raw.shape, fmt, Role.STATE, kind, layer), raw)
 
+    def indices(self, name: str, values: IntArray, count: int, layer: int) -> Tensor:
+        """A constant of flat indices below `count`, in bytes or more: rows of nibbles would be padded."""
+        fmt = Format(max(5, (count - 1).bit_length()), 0, signed=False)
+        return self.constant(name, values, fmt, Kind.OTHER, layer)
+
+    @property
+    def zero(self) -> Tensor:
+        """The constant 0."""
+        return self.constant("zero", 0.0, Format(2, 0), Kind.OTHER)
+
     def tensor(
         self, name: str, shape: tuple[int, ...], fmt: Format, role: Role, kind: Kind, layer: int | None = None
     ) -> Tensor:
@@ -97,11 +107,7 @@ class Builder:
         """A scratch tensor."""
         return self.tensor(name, shape, fmt, Role.SCRATCH, kind, layer)
 
-    def has(self, name: str) -> bool:
-        """Whether a tensor is declared."""
-        return name in self._tensors
-
-    def output(self, name: str) -> Tensor:
+    def named(self, name: str) -> Tensor:
         """A tensor declared before."""
         return self._tensors[name]
 

@@ -17,6 +17,5 @@ def masked(build: Builder, x: Tensor, share: float) -> Tensor:
     offsets = build.scratch("mask.offsets", x.shape, _OFFSET, Kind.OTHER, layer)
     build.emit("learn", Lattice(offsets.name, build.t.name, layer=layer))
     below = build.constant("mask.share", share, _OFFSET, Kind.OTHER)
-    nothing = build.constant("zero", 0.0, Format(2, 0), Kind.OTHER)
     kept = build.scratch("x.masked", x.shape, x.format, Kind.SAMPLE, layer)
-    return build.select("learn", kept, offsets, "lt", below, nothing, x)
+    return build.select("learn", kept, offsets, "lt", below, build.zero, x)
