@@ -6,8 +6,8 @@
 
 Within a field the decisions are those of a mixture whose H(D|x) falls as prototypes move onto what they win, and whose
 H(D), the entropy of who wins, the conscience keeps high (DeSieno 1988): it is the homeostasis of `homeostatic`, for a
-group.  h scales squared distances of a field to the range of z.  Moving towards a sample is stable in narrow weights:
-rounding noise does not add up, as every step forgets `rate` of it.
+group.  h scales squared distances of a field to the range of z; below 0 where few or small inputs come in.  Moving
+towards a sample is stable in narrow weights: rounding noise does not add up, as every step forgets `rate` of it.
 
 Bound: |w_i|, |x_i| <= u, so |w - x| <= 2u, and a weight never leaves the range of its inputs.
 """
@@ -53,7 +53,7 @@ class Matching:
         """`start` [neurons .., inputs] in units of the inputs' largest value."""
         view = View.declare(build, number, layer, grid, x)
         unit = 2.0 ** math.ceil(math.log2(x.format.hi * x.format.lsb))
-        halvings = max(0, round(math.log2(start.shape[-1] * unit**2 * CLOSE)))
+        halvings = round(math.log2(start.shape[-1] * unit**2 * CLOSE))
         bits = build.profile.weight_bits
         fmt = Format(bits, round(math.log2(unit)) - (bits - 1))
         kind = Kind.HEAD if prefix else Kind.WEIGHT
