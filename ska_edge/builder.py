@@ -397,9 +397,11 @@ class Builder:
 
     def program(self, encoding: Encoding, meta: Mapping[str, Any]) -> Program:
         """The Program, its accumulators narrowed to 32 bits wherever the range proof allows."""
-        tensors = tuple(self._tensors.values())
+        read = {name for ops in self._sections.values() for op in ops for name in op.inputs().values()}
+        tensors = tuple(t for t in self._tensors.values() if t.role is not Role.CONST or t.name in read)
+        values = {t.name: self._values[t.name] for t in tensors if t.name in self._values}
         sections = {name: tuple(ops) for name, ops in self._sections.items()}
-        wide = Program(tensors, sections, self._values, encoding, meta)
+        wide = Program(tensors, sections, values, encoding, meta)
         for bound in prove(wide):
             if isinstance(bound.op, Contract | Scale) and bound.need_bits <= 32:
                 self._sections[bound.section][bound.position] = replace(bound.op, acc_bits=32)

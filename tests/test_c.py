@@ -136,7 +136,7 @@ def test_every_rule_and_profile_under_the_sanitizer(profile: str, rule: str, hea
         ("64-4x4f4-8-10", "homeostatic", {}),
         ("64-4x4k4-8-10", "guided", {"mask": 0.3, "anneal": 4}),
         ("64-4c4s2-4x2f2-8-10", "guided", {"readout": "sum"}),
-        ("64-4x4k4-1x4k4-10", "competitive", {}),
+        ("64-4x4k4-2x4k4-10", "competitive", {}),
         ("64-1x6k8", "novelty", {"conscience": 0.003}),
     ],
     ids=["homeostatic", "competing", "convolution", "competitive", "novelty"],
@@ -154,11 +154,10 @@ def test_kinds_of_layers_under_the_sanitizer(shape: str, rule: str, parameters: 
     check_in_step(sanitized(program), program, "learn", runs)
 
 
-@pytest.mark.parametrize("shape", ["64-4x4f3-8-10", "64-4x4k3-8-10"])
-def test_fields_of_an_odd_number_of_nibbles_are_refused(shape: str) -> None:
+def test_class_prototypes_above_an_odd_number_of_fields_are_refused_in_four_bits() -> None:
     """With the tensor's name: rows of nibbles are padded to bytes, so that a flat index is no place in memory."""
-    program = lower(Network(parse_shape(shape)), "w4d8")
-    with pytest.raises(ProgramError, match=r"W1: 4-bit rows of odd length"):
+    program = lower(Network(parse_shape("64-3x3k3-10"), rule_named("competitive")), "w4d8")
+    with pytest.raises(ProgramError, match=r"class_W1: 4-bit rows of odd length"):
         generate(program)
 
 
