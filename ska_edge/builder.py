@@ -84,6 +84,16 @@ class Builder:
         raw = quantise(values, fmt)
         return self._add(Tensor(name, raw.shape, fmt, Role.STATE, kind, layer), raw)
 
+    def indices(self, name: str, values: IntArray, count: int, layer: int) -> Tensor:
+        """A constant of flat indices below `count`, in bytes or more: rows of nibbles would be padded."""
+        fmt = Format(max(5, (count - 1).bit_length()), 0, signed=False)
+        return self.constant(name, values, fmt, Kind.OTHER, layer)
+
+    @property
+    def zero(self) -> Tensor:
+        """The constant 0."""
+        return self.constant("zero", 0.0, Format(2, 0), Kind.OTHER)
+
     def tensor(
         self, name: str, shape: tuple[int, ...], fmt: Format, role: Role, kind: Kind, layer: int | None = None
     ) -> Tensor:
@@ -97,11 +107,7 @@ class Builder:
         """A scratch tensor."""
         return self.tensor(name, shape, fmt, Role.SCRATCH, kind, layer)
 
-    def has(self, name: str) -> bool:
-        """Whether a tensor is declared."""
-        return name in self._tensors
-
-    def output(self, name: str) -> Tensor:
+    def named(self, name: str) -> Tensor:
         """A tensor declared before."""
         return self._tensors[name]
 
@@ -391,9 +397,11 @@ class Builder:
 
     def program(self, encoding: Encoding, meta: Mapping[str, Any]) -> Program:
         """The Program, its accumulators narrowed to 32 bits wherever the range proof allows."""
-        tensors = tuple(self._tensors.values())
+        read = {name for ops in self._sections.values() for op in ops for name in op.inputs().values()}
+        tensors = tuple(t for t in self._tensors.values() if t.role is not Role.CONST or t.name in read)
+        values = {t.name: self._values[t.name] for t in tensors if t.name in self._values}
         sections = {name: tuple(ops) for name, ops in self._sections.items()}
-        wide = Program(tensors, sections, self._values, encoding, meta)
+        wide = Program(tensors, sections, values, encoding, meta)
         for bound in prove(wide):
             if isinstance(bound.op, Contract | Scale) and bound.need_bits <= 32:
                 self._sections[bound.section][bound.position] = replace(bound.op, acc_bits=32)

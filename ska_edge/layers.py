@@ -22,6 +22,7 @@ import numpy as np
 
 from .errors import NetworkError
 from .fixed import IntArray
+from .operations import MAX_ELEMENTS
 
 MAX_WIDTH = 1 << 16
 
@@ -168,10 +169,10 @@ class Fields(Layer):
         if self.fields == 1 and height == grid.rows and self.side == grid.columns:
             return None
         down = math.ceil(math.sqrt(self.fields)) if grid.rows > 1 else 1
-        across = math.ceil(self.fields / down)
-        k = np.arange(self.fields)
-        tops, lefts = _spread(down, grid.rows - height), _spread(across, grid.columns - self.side)
-        return grid.patches(self.side, tops[k // across], lefts[k % across])
+        across = np.diff(np.arange(down + 1) * self.fields // down)  # rows of fields may differ by one
+        tops = np.repeat(_spread(down, grid.rows - height), across)
+        lefts = np.concatenate([_spread(count, grid.columns - self.side) for count in across])
+        return grid.patches(self.side, tops, lefts)
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,9 @@ class Convolution(Layer):
                 f"layer {self}: its inputs lie on a grid of {grid.rows} x {grid.columns}; allowed are filters of "
                 f"1 to {grid.columns}, and a stride of at least 1"
             )
+        seen = math.prod(self.places(grid)) * grid.patch_size(self.side)
+        if seen > MAX_ELEMENTS:
+            raise NetworkError(f"layer {self}: its places see {seen} inputs in all; allowed are {MAX_ELEMENTS}")
 
     def index(self, grid: Grid) -> IntArray | None:
         """[places, inputs of a filter]."""
@@ -244,7 +248,7 @@ def parse_layer(text: str) -> Layer:
     Fields(fields=16, neurons=12, side=10, competing=False)
     """
     for form, kind in _FORMS.items():
-        if (found := re.fullmatch(form, text)) and len(text) < 40:
+        if (found := re.fullmatch(form, text, re.ASCII)) and len(text) < 40:
             return kind(*map(int, found.groups()))
     raise NetworkError(f"layer {text!r}: wanted a width (128), fields (16x12f10, 16x12k10) or filters (8c5s2)")
 

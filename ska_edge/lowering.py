@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .builder import FACTOR_BITS, Builder
+from .errors import NetworkError
 from .fixed import FloatArray, Format, IntArray
 from .network import Network
 from .operations import Kind, Role
@@ -74,7 +75,10 @@ def calibrate(
     if not network.rule.learnt_matrices(network):
         return {}  # every range is known beforehand
     learner = FloatLearner(network)
-    rehearsed = np.empty((0, network.grids[0].size)) if samples is None else samples[:REHEARSAL_SAMPLES]
+    inputs = network.grids[0].size
+    rehearsed = np.empty((0, inputs)) if samples is None else samples[:REHEARSAL_SAMPLES]
+    if rehearsed.shape[1:] != (inputs,):
+        raise NetworkError(f"shape {network}: samples of shape {rehearsed.shape}; wanted rows of {inputs} features")
     for row, x in enumerate(encoding.unit(rehearsed)):
         learner.learn_one(x, -1 if labels is None else int(labels[row]))
     exponents = {name: _weight_exponent(matrix, profile.weight_bits) for name, matrix in learner.matrices().items()}

@@ -9,6 +9,7 @@ from functools import cached_property
 from .errors import NetworkError
 from .fixed import FloatArray
 from .layers import Dense, Grid, Layer, parse_layer
+from .operations import MAX_ELEMENTS
 from .rules import Rule, rule_named
 from .start import NormalStream
 
@@ -40,6 +41,8 @@ class Network:
             raise NetworkError(f"seed {self.seed}: allowed are 0 to 2^32 - 1")
         for layer, grid in zip(self.layers, self.grids, strict=True):
             layer.check(grid)
+        if self.weight_count > MAX_ELEMENTS:
+            raise NetworkError(f"shape {named}: {self.weight_count} weights; allowed are {MAX_ELEMENTS}")
         self.rule.check(self)
 
     @cached_property

@@ -22,6 +22,7 @@ from ska_edge.data import load_dataset
 from ska_edge.errors import MissingError, ProgramError, SkaError
 from ska_edge.fixed import IntArray
 from ska_edge.learner import encode
+from ska_edge.network import parse_shape
 from ska_edge.operations import Kind
 from ska_edge.profiles import PROFILES
 from ska_edge.program import Program
@@ -126,6 +127,38 @@ def test_every_rule_and_profile_under_the_sanitizer(profile: str, rule: str, hea
     program, runs = digits(profile, rule, heads)
     check_in_step(sanitized(program), program, "learn", runs)
     check_in_step(sanitized(program), program, "infer", [{"x": run["x"]} for run in runs[:5]])
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    ("shape", "rule", "parameters"),
+    [
+        ("64-4x4f4-8-10", "homeostatic", {}),
+        ("64-4x4k4-8-10", "guided", {"mask": 0.3, "anneal": 4}),
+        ("64-4c4s2-4x2f2-8-10", "guided", {"readout": "sum"}),
+        ("64-4x4k4-2x4k4-10", "competitive", {}),
+        ("64-1x6k8", "novelty", {"conscience": 0.003}),
+    ],
+    ids=["homeostatic", "competing", "convolution", "competitive", "novelty"],
+)
+def test_kinds_of_layers_under_the_sanitizer(shape: str, rule: str, parameters: dict[str, float], profile: str) -> None:
+    data, chosen = load_dataset("digits"), rule_named(rule, **parameters)
+    assert data.labels is not None
+    network, encoding = Network(parse_shape(shape), chosen), data.encoding(centred=True)
+    program = lower(network, profile, data.samples[:60], data.labels[:60], encoding)
+    takes_label = any(program.of_kind(Kind.LABEL))
+    runs = [
+        {"x": x, **({"label": np.array(number % 3 - 1)} if takes_label else {})}
+        for number, x in enumerate(encode(program, data.samples[:8]))
+    ]
+    check_in_step(sanitized(program), program, "learn", runs)
+
+
+def test_class_prototypes_above_an_odd_number_of_fields_are_refused_in_four_bits() -> None:
+    """With the tensor's name: rows of nibbles are padded to bytes, so that a flat index is no place in memory."""
+    program = lower(Network(parse_shape("64-3x3k3-10"), rule_named("competitive")), "w4d8")
+    with pytest.raises(ProgramError, match=r"class_W1: 4-bit rows of odd length"):
+        generate(program)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

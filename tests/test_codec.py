@@ -38,6 +38,8 @@ RULES = {
     "published": rule_named("published"),
     "guided": rule_named("guided"),
     "guided-code": rule_named("guided", heads="code", unlabelled="entropy"),
+    "homeostatic": rule_named("homeostatic"),
+    "guided-all": rule_named("guided", mask=0.3, anneal=4, readout="sum"),
 }
 
 

@@ -5,6 +5,7 @@ Lifetimes are worked out once more here, pair by pair, from SPEC 4.2 and 5 alone
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from itertools import combinations
@@ -15,8 +16,9 @@ from programs import Wanted, case_of, seed_in_message, seeds
 
 from ska_edge.backends.jit import NumbaExecutor
 from ska_edge.fixed import Format
+from ska_edge.layers import Convolution
 from ska_edge.lowering import lower
-from ska_edge.network import Network
+from ska_edge.network import Network, parse_shape
 from ska_edge.operations import Flow, Kind, Op, Role, Scale, Select, Tensor
 from ska_edge.plan import learning_bytes, memory, plan, weight_bytes
 from ska_edge.profiles import PROFILES
@@ -191,6 +193,35 @@ def neurons(shape: tuple[int, ...], rule: str) -> int:
 def test_learning_takes_four_bytes_a_neuron(rule: str, shape: tuple[int, ...], profile: str) -> None:
     program = lower(Network(shape, RULES[rule]), profile)
     assert learning_bytes(program) <= 4 * neurons(shape, rule), memory(program)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(
+    ("text", "rule", "a_neuron"),
+    [
+        ("64-4x3f4-10", "published", 4),
+        ("784-16x16f10-10", "homeostatic", 8),  # two of them the mean
+        ("784-16x12k10-9x8k6-10", "competitive", 8),  # two of them the conscience
+        ("784-16x12f10-64-10", "guided", 4),
+        ("784-16x12k10-64-10", "guided", 8),
+        ("784-8c5s2-64-10", "guided", 4),
+        ("64-4c3s1-8c2s2-16-10", "guided", 4),
+        ("140-1x32k140", "novelty", 4),
+        ("64-1x8k8", "novelty", 4),
+    ],
+)
+def test_learning_takes_so_many_bytes_a_neuron_beside_what_is_seen(
+    text: str, rule: str, a_neuron: int, profile: str
+) -> None:
+    """Fields and filters also hold a copy of what they see, one layer at a time, and shared weights a 32-bit sum."""
+    network = Network(parse_shape(text), rule_named(rule))
+    program = lower(network, profile)
+    seen = [program.by_name.get(f"seen{number}") for number in range(1, len(network.layers) + 1)]
+    copies = max((tensor.byte_count for tensor in seen if tensor), default=0)
+    sums = [4 * math.prod(layer.start_shape(grid)) for layer, grid in zip(network.layers, network.grids, strict=True)
+            if isinstance(layer, Convolution)]  # fmt: skip
+    allowed = copies + max(sums, default=0) + a_neuron * neurons(network.widths, rule)
+    assert learning_bytes(program) <= allowed, memory(program)
 
 
 # --- a plan takes no time ---------------------------------------------------------------------------------------------

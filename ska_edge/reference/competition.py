@@ -38,9 +38,9 @@ class FloatPrototypes:
 
     def match(self, seen: FloatArray) -> FloatArray:
         """(w . x - |w|^2 / 2) / 2^h, [neurons, fields]."""
-        halvings = max(0, round(math.log2(self.weights.shape[-1] * self.unit**2 * CLOSE)))
+        halvings = round(math.log2(self.weights.shape[-1] * self.unit**2 * CLOSE))
         nearness = (self.weights * seen).sum(axis=-1) - (self.weights**2).sum(axis=-1) / 2
-        return np.asarray(nearness / 2**halvings)
+        return np.asarray(nearness / 2.0**halvings)
 
     def decide(self, x: FloatArray) -> FloatArray:
         """Decisions D, [neurons, fields]."""

@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from ..builder import FACTOR_BITS, Builder
 from ..errors import NetworkError
 from ..fixed import Format
+from ..layers import Layer
 from ..operations import Arg, Kind, Role, Tensor
 
 if TYPE_CHECKING:
@@ -78,19 +81,26 @@ def choose(build: Builder, decision: Tensor) -> None:
     for section in ("infer", "learn"):
         row = decision
         if len(decision.shape) > 1:  # `arg` looks along one axis
-            fmt = Format(max(decision.size - 1, 3).bit_length(), 0, signed=False)
-            everything = build.constant("everything", range(decision.size), fmt, Kind.OTHER, layer)
+            everything = build.indices("everything", np.arange(decision.size), decision.size, layer)
             row = build.scratch("in_a_row", (decision.size,), decision.format, Kind.DECISION, layer)
             build.gather(section, row, decision, everything)
         build.emit(section, Arg(choice.name, row.name, layer=layer))
 
 
-def check_layers(rule: Rule, network: Network, allowed: Sequence[type]) -> None:
+def check_layers(rule: Rule, layers: Sequence[Layer], allowed: Sequence[type], competing: bool = False) -> None:
     """Raise NetworkError where a layer is of a kind that a rule cannot teach."""
-    for layer in network.layers:
-        if type(layer) not in allowed:
+    for layer in layers:
+        if type(layer) not in allowed or (layer.competes and not competing):
             names = ", ".join(kind.__name__ for kind in allowed)
-            raise NetworkError(f"rule {rule.name}: cannot teach layer {layer}; it teaches {names}")
+            limit = "" if competing else ", whose neurons do not compete"
+            raise NetworkError(f"rule {rule.name}: cannot teach layer {layer}; it teaches {names}{limit}")
+
+
+def check_range(rule: Rule, parameter: str, least: float, most: float) -> None:
+    """Raise NetworkError where a parameter is not above `least`, and at most `most`."""
+    value = getattr(rule, parameter)
+    if not least < value <= most:
+        raise NetworkError(f"rule {rule.name}: {parameter} {value}; allowed is more than {least:g}, at most {most:g}")
 
 
 def check_names(found: Sequence[str], allowed: Sequence[str], what: str) -> None:

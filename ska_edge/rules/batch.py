@@ -45,7 +45,7 @@ class PublishedBatch(Rule):
     def check(self, network: Network) -> None:
         """Raise NetworkError for absurd parameters, or layers that the rule cannot teach."""
         super().check(network)
-        check_layers(self, network, (Dense,))
+        check_layers(self, network.layers, (Dense,))
         if not 1 <= self.batch <= MAX_BATCH:
             raise NetworkError(f"rule {self.name}, paper schedule: batch of {self.batch}; allowed are 1 to {MAX_BATCH}")
 

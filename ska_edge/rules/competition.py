@@ -6,8 +6,8 @@
 
 Within a field the decisions are those of a mixture whose H(D|x) falls as prototypes move onto what they win, and whose
 H(D), the entropy of who wins, the conscience keeps high (DeSieno 1988): it is the homeostasis of `homeostatic`, for a
-group.  h scales squared distances of a field to the range of z.  Moving towards a sample is stable in narrow weights:
-rounding noise does not add up, as every step forgets `rate` of it.
+group.  h scales squared distances of a field to the range of z; below 0 where few or small inputs come in.  Moving
+towards a sample is stable in narrow weights: rounding noise does not add up, as every step forgets `rate` of it.
 
 Bound: |w_i|, |x_i| <= u, so |w - x| <= 2u, and a weight never leaves the range of its inputs.
 """
@@ -15,68 +15,60 @@ Bound: |w_i|, |x_i| <= u, so |w - x| <= 2u, and a weight never leaves the range 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..builder import KNOWLEDGE, Builder
+from ..errors import NetworkError
 from ..fixed import FloatArray, Format
-from ..layers import Fields, Grid
+from ..layers import Grid, Layer
 from ..operations import Kind, Site, Tensor
-from .stage import OWN_DECISION, hand_on, rectified
+from .stage import OWN_DECISION, View, hand_on, rectified
 
 MATCH = Format(16, -11)  # -16 .. 16
 CLOSE = 0.06
 """Share of the largest squared norm that a typical squared distance within a field is."""
+MAX_RATE = 0.5
+MAX_CONSCIENCE = 0.05
 _RATE_BITS = 16
 _CONSCIENCE_SHIFT = 8
 
 
 @dataclass(frozen=True)
 class Matching:
-    """Prototypes W [neurons, fields, inputs] above x, their biases -|w|^2 / 2^(h+1), and how well each matches."""
+    """Prototypes W above x, a layer's or the classes', their biases -|w|^2 / 2^(h+1), and how well each matches."""
 
+    view: View
     weights: Tensor
     bias: Tensor
     match: Tensor
-    index: Tensor | None
     halvings: int
-    unit: float
 
     @classmethod
     def declare(
-        cls, build: Builder, number: int, start: FloatArray, x: Tensor, index: Tensor | None = None, prefix: str = ""
+        cls, build: Builder, number: int, layer: Layer, grid: Grid, x: Tensor, start: FloatArray, *, prefix: str = ""
     ) -> Matching:
-        """`start` in units of the inputs' largest value; its last axes are those of what is seen."""
+        """`start` [neurons .., inputs] in units of the inputs' largest value."""
+        view = View.declare(build, number, layer, grid, x)
         unit = 2.0 ** math.ceil(math.log2(x.format.hi * x.format.lsb))
-        fan_in = start.shape[-1] if index is not None else x.size
-        halvings = max(0, round(math.log2(fan_in * unit**2 * CLOSE)))
+        halvings = round(math.log2(start.shape[-1] * unit**2 * CLOSE))
         bits = build.profile.weight_bits
         fmt = Format(bits, round(math.log2(unit)) - (bits - 1))
         kind = Kind.HEAD if prefix else Kind.WEIGHT
-        weights = build.state(f"{prefix}W{number}", start * unit, fmt, kind, number)
-        neurons = start.shape[: len(start.shape) - (1 if index is not None else len(x.shape))]
-        squares = (start * unit).reshape(*neurons, -1)
+        values = start.reshape(view.weights_shape(start, x)) * unit
+        weights = build.state(f"{prefix}W{number}", values, fmt, kind, number)
         product = fmt.exponent + x.format.exponent - halvings
-        norms = (squares**2).sum(-1) / 2 ** (halvings + 1)
+        norms = ((start * unit) ** 2).sum(-1) / 2 ** (halvings + 1)
         bias_format = Format(16, max(MATCH.exponent, product))  # no finer than what it is added to
         bias = build.state(f"{prefix}b{number}", -norms, bias_format, Kind.BIAS, number)
-        match = build.scratch(f"{prefix}match{number}", neurons, MATCH, Kind.OTHER, number)
-        return cls(weights, bias, match, index, halvings, unit)
-
-    def see(self, build: Builder, section: str, x: Tensor) -> Tensor:
-        """What the fields see of x."""
-        if self.index is None:
-            return x
-        number = self.weights.layer or 0
-        seen = build.scratch(f"seen{number}", self.index.shape, x.format, x.kind, number)
-        return build.gather(section, seen, x, self.index)
+        match = build.scratch(f"{prefix}match{number}", norms.shape, MATCH, Kind.OTHER, number)
+        return cls(view, weights, bias, match, halvings)
 
     def forward(self, build: Builder, section: str, seen: Tensor) -> None:
         """The matches."""
-        letters = "abc"[: len(seen.shape)]
-        neurons = "no"[: len(self.match.shape)]
-        axes = "ngi,gi->ng" if self.index is not None else f"{neurons}{letters},{letters}->{neurons}"
+        axes = self.view.axes(seen)
         build.contract(section, self.match, self.weights, seen, axes, c=self.bias, halvings=self.halvings)
 
     def know(self, build: Builder, section: str, z: Tensor) -> Tensor:
@@ -92,22 +84,19 @@ class Matching:
     def move(self, build: Builder, factor: Tensor, seen: Tensor) -> None:
         """Neurons with a factor move towards what they see, and all biases follow the weights."""
         build.learn_towards("learn", self.weights, factor, seen)
-        neurons, inputs = "no"[: len(self.match.shape)], "abc"[: len(self.weights.shape) - len(self.match.shape)]
-        every = neurons + inputs
-        build.contract(
-            "learn",
-            self.bias,
-            self.weights,
-            self.weights,
-            f"{every},{every}->{neurons}",
-            gain=-1,
-            halvings=self.halvings + 1,
-        )
+        neurons = "no"[: len(self.match.shape)]
+        every = neurons + "abc"[: len(self.weights.shape) - len(neurons)]
+        axes, halvings = f"{every},{every}->{neurons}", self.halvings + 1
+        build.contract("learn", self.bias, self.weights, self.weights, axes, gain=-1, halvings=halvings)
 
-    def factor(self, build: Builder, seen: Tensor) -> Format:
+    def factor(self, seen: Tensor) -> Format:
         """Format of the winner's factor: the finest that makes the update's shift 16, and holds rates up to 1/2."""
         finest = self.weights.format.exponent - min(self.weights.format.exponent, seen.format.exponent)
         return Format(_RATE_BITS, max(finest - 16, -_RATE_BITS))
+
+
+def _as_it_is(value: Tensor) -> Tensor:
+    return value
 
 
 @dataclass(frozen=True)
@@ -117,55 +106,56 @@ class Competition:
     rate: float
     conscience: float
 
+    def check(self, rule: str) -> None:
+        """Raise NetworkError for absurd parameters."""
+        if not 0 < self.rate < MAX_RATE:
+            raise NetworkError(f"rule {rule}: rate of competition {self.rate}; allowed is more than 0, less than 0.5")
+        if not 0 <= self.conscience <= MAX_CONSCIENCE:
+            raise NetworkError(f"rule {rule}: conscience {self.conscience}; allowed are 0 to {MAX_CONSCIENCE}")
+
     def layer(
-        self, build: Builder, number: int, layer: Fields, grid: Grid, start: FloatArray, below: tuple[Tensor, Tensor]
+        self, build: Builder, number: int, layer: Layer, grid: Grid, start: FloatArray, below: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Write a layer; `below` and the result: what is read, and handed on, in `infer` and in `learn`."""
-        made = self.declare(build, number, layer, grid, start, below[0])
-        shape = layer.shape(grid)
+        made = Matching.declare(build, number, layer, grid, below[0], start)
+        shape = made.match.shape
         z = build.scratch(f"z{number}", shape, KNOWLEDGE, Kind.KNOWLEDGE, number)
         own = build.scratch(f"D{number}", shape, OWN_DECISION, Kind.OTHER, number)
         signal = build.scratch(f"C{number}", shape, rectified(build), Kind.DECISION, number)
         for section, x in zip(("infer", "learn"), below, strict=True):
-            seen = made.see(build, section, x)
+            seen = made.view.see(build, section, x)
             made.forward(build, section, seen)
             hand_on(build, section, signal, build.sigmoid(section, own, made.know(build, section, z)))
-        made.move(build, self.winners(build, number, made, layer, seen), seen)
+        made.move(build, self.winners(build, made, seen), seen)
         return signal, signal
 
-    def declare(self, build: Builder, number: int, layer: Fields, grid: Grid, start: FloatArray, x: Tensor) -> Matching:
-        """The prototypes of a layer above x."""
-        found = layer.index(grid)
-        index = None
-        if found is not None:
-            fmt = Format(max(grid.size - 1, 3).bit_length(), 0, signed=False)
-            index = build.constant(f"index{number}", found, fmt, Kind.OTHER, number)
-        return Matching.declare(build, number, start, x, index)
+    def winners(
+        self, build: Builder, made: Matching, seen: Tensor, allowed: Callable[[Tensor], Tensor] = _as_it_is
+    ) -> Tensor:
+        """The rate where a neuron wins its field, else 0; and the conscience follows.
 
-    def winners(self, build: Builder, number: int, made: Matching, layer: Fields, seen: Tensor) -> Tensor:
-        """The rate where a neuron wins its field, else 0; and the conscience follows."""
-        shape, judged = made.match.shape, made.match
+        `allowed` gives what becomes of the constants that move anything.
+        """
+        number, shape, judged = made.match.layer or 0, made.match.shape, made.match
         conscience = None
         if self.conscience:
             conscience = build.state(f"conscience{number}", np.zeros(shape), MATCH, Kind.MEAN, number)
             judged = build.scratch(f"judged{number}", shape, MATCH, Kind.OTHER, number)
             build.scale("learn", judged, made.match, c=conscience)
         best = build.scratch(f"best{number}", shape[1:], MATCH, Kind.OTHER, number)
-        n, g = np.mgrid[0 : layer.neurons, 0 : layer.fields]
-        windows = (n * layer.fields + g).T
-        fmt = Format(max(windows.size - 1, 3).bit_length(), 0, signed=False)
-        rivals = build.constant(f"rivals{number}", windows, fmt, Kind.OTHER, number)
-        build.pool("learn", best, judged, rivals)
-        factor = build.scratch(f"s{number}", shape, made.factor(build, seen), Kind.FACTOR, number)
-        rate = build.constant(f"rate{number}", self.rate, factor.format, Kind.RATE, number)
-        nothing = build.constant("zero", 0.0, Format(2, 0), Kind.OTHER)
-        build.select("learn", factor, judged, "eq", best, rate, nothing)
+        rivals = np.arange(judged.size).reshape(shape).T
+        build.pool("learn", best, judged, build.indices(f"rivals{number}", rivals, judged.size, number))
+
+        factor_format = made.factor(seen)
+        rate = allowed(build.constant(f"rate{number}", self.rate, factor_format, Kind.RATE, number))
+        factor = build.scratch(f"s{number}", shape, factor_format, Kind.FACTOR, number)
+        build.select("learn", factor, judged, "eq", best, rate, build.zero)
         if conscience is not None:
             fine = Format(16, MATCH.exponent - _CONSCIENCE_SHIFT)
-            share = 1.0 / layer.neurons
+            share = 1.0 / shape[0]
             won = build.constant(f"won{number}", self.conscience * (share - 1.0), fine, Kind.OTHER, number)
             lost = build.constant(f"lost{number}", self.conscience * share, fine, Kind.OTHER, number)
             feels = build.scratch(f"feels{number}", shape, fine, Kind.OTHER, number)
-            build.select("learn", feels, judged, "eq", best, won, lost)
+            build.select("learn", feels, judged, "eq", best, allowed(won), allowed(lost))
             build.follow("learn", conscience, feels, _CONSCIENCE_SHIFT)
         return factor

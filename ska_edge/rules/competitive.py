@@ -16,10 +16,10 @@ import numpy as np
 from ..builder import KNOWLEDGE, Builder
 from ..errors import NetworkError
 from ..fixed import Format
-from ..layers import Fields
+from ..layers import Dense, Grid
 from ..operations import Kind, Role, Tensor
-from .base import Rule, choose
-from .competition import Competition, Matching
+from .base import Rule, check_range, choose
+from .competition import MAX_RATE, Competition, Matching
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -41,14 +41,10 @@ class Competitive(Rule):
     def check(self, network: Network) -> None:
         """Raise NetworkError for absurd parameters, or layers that the rule cannot teach."""
         super().check(network)
-        for value, what in ((self.rate, "rate"), (self.class_rate, "class_rate")):
-            if not 0 < value < 0.5:
-                raise NetworkError(f"rule {self.name}: {what} {value}; allowed is more than 0, less than 0.5")
-        if not 0 <= self.conscience <= 0.05:
-            raise NetworkError(f"rule {self.name}: conscience {self.conscience}; allowed are 0 to 0.05")
+        Competition(self.rate, self.conscience).check(self.name)
+        check_range(self, "class_rate", 0, MAX_RATE)
         hidden = network.layers[:-1]
-        competing = all(layer.competes for layer in hidden)
-        if not hidden or not competing or not isinstance(network.shape[-1], int):
+        if not hidden or not all(layer.competes for layer in hidden) or not isinstance(network.shape[-1], int):
             raise NetworkError(
                 f"rule {self.name}: shape {network}; needs inputs, layers that compete (16x12k10), and a number of "
                 "classes"
@@ -68,15 +64,15 @@ class Competitive(Rule):
         below = (x, x)
         starts = network.start_weights()
         for i, layer in enumerate(network.layers[:-1]):
-            assert isinstance(layer, Fields)
             below = competition.layer(build, i + 1, layer, network.grids[i], starts[i], below)
         self._classes(build, network, below[0])
-        choose(build, build.output("decision"))
+        choose(build, build.named("decision"))
         build.finish("learn")
 
     def _classes(self, build: Builder, network: Network, x: Tensor) -> None:
         number, count = len(network.layers) - 1, network.widths[-1]
-        made = Matching.declare(build, number, np.zeros((count, *x.shape)), x, prefix="class_")
+        start = np.zeros((count, x.size))
+        made = Matching.declare(build, number, Dense(count), Grid.of(x.size), x, start, prefix="class_")
         z = build.scratch(f"class_z{number}", (count,), KNOWLEDGE, Kind.KNOWLEDGE, number)
         decision = build.tensor("decision", (count,), build.profile.decision, Role.OUTPUT, Kind.DECISION, number)
         for section in ("infer", "learn"):
@@ -84,8 +80,7 @@ class Competitive(Rule):
             build.sigmoid(section, decision, made.know(build, section, z))
         label = build.tensor("label", (), Format(16, 0), Role.INPUT, Kind.LABEL)
         each = build.constant("classes", list(range(count)), Format(16, 0), Kind.OTHER)
-        nothing = build.constant("zero", 0.0, Format(2, 0), Kind.OTHER)
-        factor = build.scratch(f"class_s{number}", (count,), made.factor(build, x), Kind.FACTOR, number)
+        factor = build.scratch(f"class_s{number}", (count,), made.factor(x), Kind.FACTOR, number)
         rate = build.constant("class_rate", self.class_rate, factor.format, Kind.RATE)
-        build.select("learn", factor, label, "eq", each, rate, nothing)
+        build.select("learn", factor, label, "eq", each, rate, build.zero)
         made.move(build, factor, x)

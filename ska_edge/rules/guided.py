@@ -35,7 +35,7 @@ from ..errors import NetworkError
 from ..fixed import FloatArray, Format, lattice_offset
 from ..layers import Convolution, Dense, Fields, Grid, Layer
 from ..operations import Kind, Role, Site, Tensor
-from .base import Rule, check_layers, check_names, choose
+from .base import Rule, check_layers, check_names, check_range, choose
 from .competition import Competition
 from .masking import masked
 from .stage import OWN_DECISION, Stage, hand_on, rectified
@@ -44,6 +44,7 @@ from .watch import Watch
 if TYPE_CHECKING:
     from ..network import Network
 
+MAX_ANNEAL = 30  # a table's segment has at most 2^30 steps
 _VOTE = Format(16, -8)  # room for the heads of 64 layers
 _READOUTS = ("last", "sum")
 _HEADS = ("learnt", "code")
@@ -54,12 +55,16 @@ _GRAINS = tuple(2.0**-k for k in range(9))
 
 @dataclass(frozen=True)
 class Above:
-    """What one hidden layer is made of: its kind, where its inputs lie, start weights of the layer and of its head."""
+    """What one hidden layer is made of: its kind, where its inputs lie, start weights of the layer and of its head.
+
+    `is_first`, `is_last`: of the guided layers.
+    """
 
     layer: Layer
     grid: Grid
     start: FloatArray
     head: FloatArray
+    is_first: bool
     is_last: bool
 
 
@@ -95,7 +100,7 @@ class Guided(Rule):
     def check(self, network: Network) -> None:
         """Raise NetworkError for absurd parameters, or layers that the rule cannot teach."""
         super().check(network)
-        check_layers(self, network, (Dense, Fields, Convolution))
+        check_layers(self, network.layers, (Dense, Fields, Convolution), competing=True)
         check_names([self.heads], _HEADS, f"rule {self.name}: heads")
         check_names([self.readout], _READOUTS, f"rule {self.name}: readout")
         check_names([self.unlabelled], _UNLABELLED, f"rule {self.name}: unlabelled")
@@ -104,12 +109,20 @@ class Guided(Rule):
                 f"rule {self.name}: shape {network}; needs inputs, at least one hidden layer, the last of which does "
                 "not compete, and a number of classes"
             )
-        if not 0 < self.head_rate < 16:
-            raise NetworkError(f"rule {self.name}: head_rate {self.head_rate}; allowed is more than 0 and less than 16")
+        competing = [layer.competes for layer in network.layers[:-1]]
+        if self.readout == "sum" and competing != sorted(competing, reverse=True):
+            raise NetworkError(
+                f"rule {self.name}: readout sum of {network}: votes are handed up, and a layer that competes has none; "
+                "such layers must come first"
+            )
+        Competition(self.competition_rate, self.conscience).check(self.name)
+        for parameter, most in (("head_rate", 16), ("gain", 64), ("head_start", 64), ("anneal_floor", 1)):
+            check_range(self, parameter, 0, most)
+        if not 0 <= self.anneal <= MAX_ANNEAL:
+            raise NetworkError(f"rule {self.name}: anneal {self.anneal}; allowed are 0 (never) to {MAX_ANNEAL}")
         if not 0 <= self.entropy_shift <= 15:
             raise NetworkError(f"rule {self.name}: entropy_shift {self.entropy_shift}; allowed are 0 to 15")
-        if not 0.5 < self.target <= 1:
-            raise NetworkError(f"rule {self.name}: target {self.target}; allowed is more than 0.5, at most 1")
+        check_range(self, "target", 0.5, 1)
         if not 0 <= self.mask < 1:
             raise NetworkError(f"rule {self.name}: mask {self.mask}; allowed is 0 to less than 1")
         if self.grain != 0 and self.grain not in _GRAINS:
@@ -148,13 +161,14 @@ class Guided(Rule):
         hidden = len(network.layers) - 1
         starts, heads = network.start_weights(), self.start_heads(network)
         for i in range(hidden):
-            kind = network.layers[i]
-            if isinstance(kind, Fields) and kind.competes:
-                below = competition.layer(build, i + 1, kind, network.grids[i], starts[i], below)
-                continue
-            above = Above(network.layers[i], network.grids[i], starts[i], heads[i], is_last=i == hidden - 1)
-            below = self._layer(build, i + 1, below, above, exponents)
-        choose(build, build.output("decision" if self.readout == "last" else f"vote{hidden}"))
+            layer, grid = network.layers[i], network.grids[i]
+            if layer.competes:
+                below = competition.layer(build, i + 1, layer, grid, starts[i], below)
+            else:
+                first = not i or network.layers[i - 1].competes
+                above = Above(layer, grid, starts[i], heads[i], is_first=first, is_last=i == hidden - 1)
+                below = self._layer(build, i + 1, below, above, exponents)
+        choose(build, build.named("decision" if self.readout == "last" else f"vote{hidden}"))
         build.finish("learn")
 
     def _layer(
@@ -167,7 +181,7 @@ class Guided(Rule):
         signal = build.scratch(f"C{layer}", z.shape, self._signal(build), Kind.DECISION, layer)
         head = self._head(build, layer, signal, above, exponents.get(f"H{layer}"))
         for section, source in zip(("infer", "learn"), below, strict=True):
-            seen = stage.see(build, section, source)
+            seen = stage.view.see(build, section, source)
             stage.forward(build, section, seen)
             build.sigmoid(section, own, z)
             self._hand_on(build, section, signal, own)
@@ -175,7 +189,7 @@ class Guided(Rule):
                 head.forward(build, section, signal)
                 build.sigmoid(section, self._head_decision(build, head, above.is_last), head.knowledge)
                 if self.readout == "sum":
-                    self._vote(build, section, head, above.is_last)
+                    self._vote(build, section, head, above)
         error = self._error(build, layer, head, above)
 
         drive = build.scratch(f"drive{layer}", z.shape, KNOWLEDGE, Kind.DRIVE, layer)
@@ -192,7 +206,7 @@ class Guided(Rule):
             kept,
             z,
             rate,
-            steps=1 if isinstance(above.layer, Convolution) else self.forward_steps - 1,  # shared weights: K = 1
+            steps=1 if stage.shared else self.forward_steps - 1,
             rate=self.rate,
             row=seen.size + 1,
             drive=drive,
@@ -201,7 +215,7 @@ class Guided(Rule):
         )
         if self.rectified:
             moving = build.scratch(f"s{layer}.moving", z.shape, factor.format, Kind.FACTOR, layer)
-            factor = build.select("learn", moving, self._half(build), "lt", kept, factor, self._zero(build))
+            factor = build.select("learn", moving, self._half(build), "lt", kept, factor, build.zero)
         grain = 0.0 if self.unlabelled == "entropy" else self.grain  # the entropy term alone moves less than a grain
         factor = build.coarsened("learn", factor, stage.weights, seen, grain)
         if watch:
@@ -209,7 +223,7 @@ class Guided(Rule):
         stage.learn(build, "learn", factor, seen)
         handed_on = build.scratch(f"C{layer}.kept", z.shape, signal.format, Kind.DECISION, layer)
         self._hand_on(build, "learn", handed_on, kept)
-        if self.learns_head(layer, layer if above.is_last else layer + 1):
+        if head.weights.role is Role.STATE:
             head_rate = build.normalised_rate("learn", f"h{layer}", handed_on, self.head_rate, layer)
             head_rate = self._annealed(build, head_rate)
             factor_format = build.factor_format(head.weights, handed_on, exponents[f"hs{layer}"])
@@ -244,11 +258,11 @@ class Guided(Rule):
             build, layer, Dense(len(above.head)), grid, x, above.head, at, prefix="head_", kind=Kind.HEAD, fixed=fixed
         )
 
-    def _vote(self, build: Builder, section: str, head: Stage, is_last: bool) -> None:
+    def _vote(self, build: Builder, section: str, head: Stage, above: Above) -> None:
         """Votes are handed up with the decisions: those from below and the own head's."""
-        layer, own = head.number, self._head_decision(build, head, is_last)
+        layer, own = head.number, self._head_decision(build, head, above.is_last)
         vote = build.scratch(f"vote{layer}", own.shape, _VOTE, Kind.DECISION, layer)
-        below = build.output(f"vote{layer - 1}") if build.has(f"vote{layer - 1}") else None
+        below = None if above.is_first else build.named(f"vote{layer - 1}")
         build.scale(section, vote, own, c=below)
 
     def _head_decision(self, build: Builder, head: Stage, is_last: bool) -> Tensor:
@@ -261,7 +275,7 @@ class Guided(Rule):
 
     def _gate(self, build: Builder, layer: int, rate: Tensor, error: Tensor) -> Tensor:
         """The rate, or 0 where every class is within tolerance: a sample that is known teaches nothing."""
-        zero = self._zero(build)
+        zero = build.zero
         surprise = build.scratch(f"surprise{layer}", (), Format(16, 2 * error.format.exponent), Kind.ERROR, layer)
         build.contract("learn", surprise, error, error, "c,c->", site=Site.SOMA)
         gated = build.scratch(f"x{layer}.gated", (), rate.format, Kind.RATE, layer)
@@ -271,15 +285,12 @@ class Guided(Rule):
         free = build.scratch(f"x{layer}.free", (), rate.format, Kind.RATE, layer)
         return build.select("learn", free, self._label(build), "lt", zero, rate, gated)
 
-    def _zero(self, build: Builder) -> Tensor:
-        return build.constant("zero", 0.0, Format(2, 0), Kind.OTHER)
-
     def _half(self, build: Builder) -> Tensor:
         return build.constant("half", 0.5, Format(16, -15), Kind.OTHER)
 
     def _error(self, build: Builder, layer: int, head: Stage, above: Above) -> Tensor:
         """E = P - target, 0 without a label, rounded to multiples of the tolerance; the class layer's entropy."""
-        label, zero, classes = self._label(build), self._zero(build), len(above.head)
+        label, zero, classes = self._label(build), build.zero, len(above.head)
         decision_format = build.profile.decision
         each = build.constant("classes", list(range(classes)), Format(16, 0), Kind.OTHER)
         sure = build.constant("sure", self.target, decision_format, Kind.OTHER)

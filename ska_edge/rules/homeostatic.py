@@ -5,7 +5,7 @@
 The published rule minimises H(D|x), the entropy of a decision given its sample, and every neuron drifts to one side.
 z - m adds the entropy of the habit: it maximises H(D) - H(D|x), the neuron's information about its input (design 3.4).
 One scalar of state a neuron.  Bound: the logit's table is clamped at +-LIMIT and |z| < 8, so |(z - m) D'| stays below
-(8 + LIMIT) / 4, and |g| < 6.2.  The mean is held during the flow; it follows the first decision on each sample.
+(8 + LIMIT) / 4, and |g| < 6.2.  The mean is held during the flow; it follows the last decision on each sample.
 """
 
 from __future__ import annotations

@@ -18,16 +18,15 @@ def masked(build: Builder, x: Tensor, share: float) -> Tensor:
     offsets = build.scratch("mask.offsets", x.shape, _OFFSET, Kind.OTHER, layer)
     build.emit("learn", Lattice(offsets.name, _phase(build).name, layer=layer))
     below = build.constant("mask.share", share, _OFFSET, Kind.OTHER)
-    nothing = build.constant("zero", 0.0, Format(2, 0), Kind.OTHER)
     kept = build.scratch("x.masked", x.shape, x.format, Kind.SAMPLE, layer)
-    return build.select("learn", kept, offsets, "lt", below, nothing, x)
+    return build.select("learn", kept, offsets, "lt", below, build.zero, x)
 
 
 def _phase(build: Builder) -> Tensor:
     """A counter of the mask's own, t C mod 2^16, so that the mask's offsets are i A + t C^2.
 
-    With t itself, mask and dither would move in step: an input that is not masked would only ever meet the same 70 %
-    of the offsets, its rounding would be biased, and its weights would drift.
+    With t itself, mask and dither would move in step: an input that is not masked would only ever meet the larger
+    offsets, its rounding would be biased, and its weights would drift.
     """
     first = build.scratch("mask.first", (1,), _COUNT, Kind.OTHER, 1)
     build.emit("learn", Lattice(first.name, build.t.name, layer=1))

@@ -35,7 +35,7 @@ class Published(Rule):
     def check(self, network: Network) -> None:
         """Raise NetworkError for absurd parameters, or layers that the rule cannot teach."""
         super().check(network)
-        check_layers(self, network, (Dense, Fields))
+        check_layers(self, network.layers, (Dense, Fields))
 
     def start_std(self, fan_in: int, layer: int) -> float:
         """The papers start at 0.01, whatever the layer."""
@@ -61,9 +61,9 @@ class Published(Rule):
             z, role = stage.knowledge, Role.OUTPUT if number == last else Role.SCRATCH
             name = "decision" if number == last else f"D{number}"
             decision = build.tensor(name, z.shape, build.profile.decision, role, Kind.DECISION, number)
-            stage.forward(build, "infer", stage.see(build, "infer", x))
+            stage.forward(build, "infer", stage.view.see(build, "infer", x))
             build.sigmoid("infer", decision, z)
-            seen = stage.see(build, "learn", x)
+            seen = stage.view.see(build, "learn", x)
             stage.forward(build, "learn", seen)
             factor = stage.factor(build, seen, exponents[f"s{number}"])
             watch = Watch.before(build, "learn", z) if build.watched else None

@@ -30,15 +30,50 @@ def hand_on(build: Builder, section: str, out: Tensor, own: Tensor) -> None:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Weights W, biases b and knowledge z of one layer; `index` says what it sees of the decisions below."""
+class View:
+    """What a layer sees of the decisions below: rows that an index picks, one a field or place; or everything."""
 
     layer: Layer
+    index: Tensor | None
+
+    @classmethod
+    def declare(cls, build: Builder, number: int, layer: Layer, grid: Grid, x: Tensor) -> View:
+        """The view of layer `number` on x."""
+        found = layer.index(grid)
+        if found is None and len(x.shape) > 1 and not isinstance(layer, Dense):
+            found = np.arange(grid.size)[None, :]  # one field of everything: only its one row is in the way
+        return cls(layer, None if found is None else build.indices(f"index{number}", found, grid.size, number))
+
+    def see(self, build: Builder, section: str, x: Tensor) -> Tensor:
+        """What is seen of x: [fields or places, inputs of a patch], or x itself."""
+        if self.index is None:
+            return x
+        number = self.index.layer or 0
+        seen = build.scratch(f"seen{number}", self.index.shape, x.format, x.kind, number)
+        return build.gather(section, seen, x, self.index)
+
+    def axes(self, seen: Tensor) -> str:
+        """Of weights times what is seen."""
+        if isinstance(self.layer, Convolution):
+            return "fi,pi->pf"
+        if isinstance(self.layer, Dense):
+            letters = "abc"[: len(seen.shape)]
+            return f"n{letters},{letters}->n"
+        return "ngi,gi->ng" if self.index else "ngi,i->ng"
+
+    def weights_shape(self, start: FloatArray, x: Tensor) -> tuple[int, ...]:
+        """Shape of the weights: a dense layer's rows have the axes of x."""
+        return (start.shape[0], *x.shape) if isinstance(self.layer, Dense) else start.shape
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Weights W, biases b and knowledge z of one layer."""
+
+    view: View
     weights: Tensor
     bias: Tensor
     knowledge: Tensor
-    index: Tensor | None
-    prefix: str = ""
 
     @classmethod
     def declare(
@@ -56,43 +91,35 @@ class Stage:
         fixed: bool = False,
     ) -> Stage:
         """Declare a layer above x.  `prefix` tells a head from the layer it belongs to; `fixed` weights are codes."""
-        seen = layer.index(grid)
-        index = None
-        if seen is not None:
-            fmt = Format(max(grid.size - 1, 3).bit_length(), 0, signed=False)
-            index = build.constant(f"{prefix}index{number}", seen, fmt, Kind.OTHER, number)
-        shape = (start.shape[0], *x.shape) if isinstance(layer, Dense) else start.shape
+        view = View.declare(build, number, layer, grid, x)
         neurons = layer.shape(grid)
         bias_shape = neurons[-1:] if isinstance(layer, Convolution) else neurons
         fmt = Format(4 if fixed else build.profile.weight_bits, exponent)
         declare = build.constant if fixed else build.state
-        weights = declare(f"{prefix}W{number}", start.reshape(shape), fmt, kind, number)
+        weights = declare(f"{prefix}W{number}", start.reshape(view.weights_shape(start, x)), fmt, kind, number)
         bias_format = Format(16, exponent if fixed else max(BIAS_EXPONENT, exponent + x.format.exponent))
         zeros = np.zeros(bias_shape)
         bias = declare(f"{prefix}b{number}", zeros, bias_format, Kind.BIAS, number)
         z = build.scratch(f"{prefix}z{number}", neurons, KNOWLEDGE, Kind.KNOWLEDGE, number)
-        return cls(layer, weights, bias, z, index, prefix)
+        return cls(view, weights, bias, z)
 
     @property
     def number(self) -> int:
         """The layer, counted from 1."""
         return self.weights.layer or 0
 
-    def see(self, build: Builder, section: str, x: Tensor) -> Tensor:
-        """What the layer sees of x: [fields or places, inputs of a patch], or x itself."""
-        if self.index is None:
-            return x
-        # under a name of its own where a section sees more than one x
-        seen = build.scratch(f"{self.prefix}seen{self.number}", self.index.shape, x.format, x.kind, self.number)
-        return build.gather(section, seen, x, self.index)
+    @property
+    def shared(self) -> bool:
+        """Whether all places share the weights."""
+        return isinstance(self.view.layer, Convolution)
 
     def forward(self, build: Builder, section: str, seen: Tensor) -> Tensor:
         """Z = W x + b."""
-        return build.contract(section, self.knowledge, self.weights, seen, self._axes(seen), c=self.bias)
+        return build.contract(section, self.knowledge, self.weights, seen, self.view.axes(seen), c=self.bias)
 
     def learn(self, build: Builder, section: str, factor: Tensor, seen: Tensor) -> None:
         """W += factor x^T and b += factor; where weights are shared, the sum over all places."""
-        if isinstance(self.layer, Convolution):
+        if self.shared:
             build.learn_batch(section, self.weights, factor, seen, "pf,pi->fi", 1.0)
             build.learn_batch(section, self.bias, factor, None, "pf,->f", 1.0, row=self.weights.shape[-1])
         else:
@@ -100,24 +127,12 @@ class Stage:
 
     def factor(self, build: Builder, seen: Tensor, coarsest: int) -> Tensor:
         """The third factor s, fine enough for the update unless its range needs the exponent `coarsest`."""
-        if isinstance(self.layer, Convolution):
-            fmt = Format(FACTOR_BITS, coarsest)
-        else:
-            fmt = build.factor_format(self.weights, seen, coarsest)
+        fmt = Format(FACTOR_BITS, coarsest) if self.shared else build.factor_format(self.weights, seen, coarsest)
         return build.scratch(f"s{self.number}", self.knowledge.shape, fmt, Kind.FACTOR, self.number)
 
     def rate(self, build: Builder, section: str, seen: Tensor, rate: float) -> Tensor:
         """The normalised rate: by the mean square norm of the fields, or by that of all places together."""
-        rows = 1 if self.index is None else self.index.shape[0]
-        mean = not isinstance(self.layer, Convolution)
-        return build.normalised_rate(section, f"x{self.number}", seen, rate, self.number, rows=rows, mean=mean)
-
-    def _axes(self, seen: Tensor) -> str:
-        if isinstance(self.layer, Convolution):
-            return "fi,pi->pf"
-        letters = "abc"[: len(seen.shape)]
-        inputs = len(seen.shape) if isinstance(self.layer, Dense) else 1
-        neurons = "nm"[: len(self.weights.shape) - inputs]
-        if isinstance(self.layer, Dense):
-            return f"{neurons}{letters},{letters}->{neurons}"
-        return "ngi,gi->ng" if len(seen.shape) == 2 else "ngi,i->ng"
+        rows = self.view.index.shape[0] if self.view.index else 1
+        return build.normalised_rate(
+            section, f"x{self.number}", seen, rate, self.number, rows=rows, mean=not self.shared
+        )
