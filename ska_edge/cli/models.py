@@ -48,6 +48,7 @@ def models(action: str, names: tuple[str, ...], out: str, quiet: bool, as_json: 
                 raise FileError(f"{target}: exists; remove it, or name another folder with --out")
             assert model.program  # refuses a damaged one
             try:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 written.append(str(shutil.copyfile(model.path, target)))
             except OSError as error:
                 raise FileError(f"{target}: cannot be written ({error.strerror})") from None
