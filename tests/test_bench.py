@@ -141,7 +141,7 @@ def test_a_missed_bar_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "message"),
     [
         (("--shape", "64"), "shape"),
-        (("--shape", "64-x"), "shape"),
+        (("--shape", "64-x"), "layer 'x'"),
         (("--profile", "w3"), "profile"),
         (("--dataset", "nothing"), "data set"),
         (("--dataset", "digits"), "features"),

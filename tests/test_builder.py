@@ -60,6 +60,12 @@ def only_op(build: Builder) -> Op:
     return op
 
 
+def decide(build: Builder) -> None:
+    """An operation that reads the sigmoid: constants that nothing reads are left out."""
+    z = build.tensor("z", (1,), KNOWLEDGE, Role.INPUT, Kind.KNOWLEDGE, 1)
+    build.sigmoid("infer", build.scratch("D", (1,), build.profile.decision, Kind.DECISION, 1), z)
+
+
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
@@ -74,7 +80,9 @@ def only_op(build: Builder) -> Op:
 )
 def test_the_sigmoid_table(profile: str, entries: int, digest: str) -> None:
     """sigmoid(0) is 1/2; sigmoid(1) = 0.7310586, sigmoid(-8) = 0.00033535 and sigmoid(4) = 0.9820138, times 2^15."""
-    program = built(builder(profile))
+    build = builder(profile)
+    decide(build)
+    program = built(build)
     table, tensor = program.values["sigmoid"], program.by_name["sigmoid"]
     assert (tensor.format, tensor.role, tensor.kind, tensor.layer) == (Format(16, -15), Role.CONST, Kind.TABLE, None)
     a_unit = (entries - 1) // 16
@@ -106,6 +114,7 @@ def test_sigmoid(profile: str, width: int, shift: int) -> None:
 
 def test_a_decision_of_14_bits_has_the_wider_segments() -> None:
     build = Builder(Profile("w8d14", 8, Format(16, -14)))
+    decide(build)
     assert built(build).values["sigmoid"].shape == (129,)
 
 
@@ -361,6 +370,7 @@ def test_constants_and_states_are_quantised() -> None:
     build = builder()
     build.constant("c", [0.5, -0.26], Format(8, -2), Kind.OTHER, 2)
     build.state("w", [[0.5, -0.26]], Format(8, -2), Kind.WEIGHT, 3)
+    build.scale("infer", build.scratch("out", (2,), Format(8, -2), Kind.OTHER, 2), build.named("c"))
     program = built(build)
     assert program.values["c"].tolist() == [2, -1]
     assert program.values["w"].tolist() == [[2, -1]]

@@ -456,14 +456,14 @@ class TestFolders:
     ) -> None:
         out = tmp_path / "lib"
         before = export(program, "c", out, "digits").files
-        write = Path.write_text
+        write = Path.write_bytes
 
         def full(self: Path, *words: object, **more: object) -> int:
             if self.name == "model.c":
                 raise OSError(28, "No space left on device")
             return write(self, *words, **more)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(Path, "write_text", full)
+        monkeypatch.setattr(Path, "write_bytes", full)
         with pytest.raises(FileError, match="No space left"):
             export(program, "arduino", out, "digits", force=True)
         monkeypatch.undo()

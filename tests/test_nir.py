@@ -102,7 +102,7 @@ def test_what_is_in_the_graph(tmp_path: Path) -> None:
     description = json.loads(beside.read_text())
     assert {"head_W1", "head_b1", "t", "sigmoid"} <= set(description["values"])
     inputs = [layer["input"] for layer in description["layers"]]
-    assert [(each["minus"], each["rectified"]) for each in inputs] == [(0.0, False), (0.5, True), (0.5, True)]
+    assert [(each["minus"], each["rectified"]) for each in inputs] == [(0.0, False), (0.5, False), (0.5, False)]
     assert [op["op"] for op in description["program"]["sections"]["learn"]].count("flow") == 2
 
 

@@ -105,7 +105,7 @@ def test_near_float64(shape: str, rule: str, parameters: Mapping[str, Any], tole
         reference.learn_one(x, int(label))
     others = data.samples[LEARNT : LEARNT + SEEN]
     wanted = reference.decisions(encoding.unit(others))
-    assert wanted.std() > 0.04  # else nothing is compared
+    assert wanted.std() > 0.015  # else nothing is compared
     assert np.abs(learnt.decide_many(others).reshape(wanted.shape) - wanted).mean() < tolerance
 
 
@@ -365,18 +365,25 @@ def test_absurd_parameters(rule: str, shape: str, parameters: Mapping[str, Any])
 
 # --- depth ------------------------------------------------------------------------------------------------------------
 
-DEEP: Mapping[str, Any] = {"rectified": False, "gain": 6.0, "rate": 0.005, "readout": "sum"}
+DEEP: Mapping[str, Any] = {
+    "rectified": True,
+    "gain": 4.0,
+    "head_start": 8.0,
+    "tolerance": 0.125,
+    "grain": 0.0,
+    "entropy_shift": 15,
+    "readout": "sum",
+}
 
 
 def test_twelve_layers_do_not_collapse() -> None:
-    """Two passes over 1,200 digits: every layer's decisions spread by 0.05 or more; measured 0.14 and more.
+    """Five passes over 1,200 digits: every layer's decisions spread, and depth costs little (docs/rules.md: 20 passes).
 
-    With the rule's defaults they spread by less than 0.001 from the eleventh layer on.  The choice is 6 points worse
-    than that of three layers after so few passes: what is held to here is that it is no more than 12.
+    With the rule's defaults they spread by less than 0.001 from the eleventh layer on.
     """
-    deep, flat = (learner(f"64{'-16' * count}-10", "guided", **DEEP) for count in (12, 3))
+    deep, flat = (learner(f"64{'-32' * count}-10", "guided", **DEEP) for count in (12, 3))
     held_out, held_labels = digits().samples[1200:], labels()[1200:]
     for each in (deep, flat):
-        each.learn_many(digits().samples[:1200], labels()[:1200], passes=2, shuffle_seed=0)
+        each.learn_many(digits().samples[:1200], labels()[:1200], passes=5, shuffle_seed=0)
     assert min(spread(deep, held_out[:200])) > 0.05
-    assert deep.accuracy(held_out, held_labels) > flat.accuracy(held_out, held_labels) - 0.12
+    assert deep.accuracy(held_out, held_labels) > flat.accuracy(held_out, held_labels) - 0.04

@@ -177,7 +177,7 @@ class Guided(Rule):
         """One hidden layer and its head; `below` and the result: what a next layer reads, in `infer` and in `learn`."""
         stage = Stage.declare(build, layer, above.layer, above.grid, below[0], above.start, exponents[f"W{layer}"])
         z = stage.knowledge
-        own = build.scratch(f"D{layer}", z.shape, OWN_DECISION, Kind.OTHER, layer)
+        own = build.scratch(f"D{layer}", z.shape, self._own(build), Kind.OTHER, layer)
         signal = build.scratch(f"C{layer}", z.shape, self._signal(build), Kind.DECISION, layer)
         head = self._head(build, layer, signal, above, exponents.get(f"H{layer}"))
         for section, source in zip(("infer", "learn"), below, strict=True):
@@ -198,7 +198,7 @@ class Guided(Rule):
         rate = self._annealed(build, stage.rate(build, "learn", seen, self.rate))
         rate = self._gate(build, layer, rate, error)
         factor = stage.factor(build, seen, exponents[f"s{layer}"])
-        kept = build.scratch(f"D{layer}.kept", z.shape, OWN_DECISION, Kind.OTHER, layer)
+        kept = build.scratch(f"D{layer}.kept", z.shape, self._own(build), Kind.OTHER, layer)
         watch = Watch.before(build, "learn", z) if build.watched else None
         build.flow(
             "learn",
@@ -239,6 +239,10 @@ class Guided(Rule):
 
     def _annealed(self, build: Builder, rate: Tensor) -> Tensor:
         return build.annealed("learn", rate, self.anneal, self.anneal_floor) if self.anneal else rate
+
+    def _own(self, build: Builder) -> Format:
+        """A layer's own decisions: 15 bits where half of them goes, that all bits of the other half say something."""
+        return OWN_DECISION if self.rectified else build.profile.decision
 
     def _signal(self, build: Builder) -> Format:
         """What a layer hands on: D - 1/2 where it is positive, in all the profile's bits; or with its sign."""
