@@ -19,11 +19,12 @@ test:
 	.venv/bin/mypy
 	.venv/bin/pytest -q --numprocesses auto
 
+UPDATES = 100000000
 verify:
 	@tools/setup.sh
 	@mkdir -p out
 	.venv/bin/ska-edge train --dataset digits --passes 1 --out out/verify.ska
-	.venv/bin/ska-edge verify out/verify.ska --against numba --updates 100000000
+	.venv/bin/ska-edge verify out/verify.ska --against numba --updates $(UPDATES)
 	.venv/bin/ska-edge verify out/verify.ska --against all --updates 1000000
 
 mutants:
