@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import published
@@ -130,12 +131,24 @@ def test_bars_of_the_published_run(
 # -- one rounding against forty-nine ------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Started(Network):
+    """One layer with given start weights."""
+
+    start: FloatArray | None = None
+
+    def start_weights(self) -> list[FloatArray]:
+        assert self.start is not None
+        return [self.start]
+
+
 def assembled(rule: Rule, profile: str, start: FloatArray, exponents: dict[str, int]) -> Program:
     """One layer with given exponents, so that two rules can have the same."""
     build = Builder(profile_named(profile))
     shape = rule.input_shape(start.shape[1])
     x = build.tensor("x", shape, input_format(build.profile, Encoding()), Role.INPUT, Kind.SAMPLE)
-    rule.emit(build, [start], x, exponents)
+    network = Started((start.shape[1], start.shape[0]), rule, start=start)
+    rule.emit(build, network, x, exponents)
     return build.program(Encoding(), {})
 
 
