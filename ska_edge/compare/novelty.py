@@ -72,15 +72,21 @@ class Novelty(Scenario):
 
     def goals(self, comparison: Comparison) -> list[Goal]:
         """Not below Mahalanobis, in little memory."""
-        rival, mine = self.rival(comparison), comparison.best("ours")
+        rival = self.rival(comparison)
+        small = [r for r in comparison.results if r.method.family == "ours" and _bytes(r) <= MEMORY_BYTES]
+        mine = max(small, key=lambda result: result.mean, default=None) or comparison.best("ours")
         if rival is None or mine is None:
             return []
-        gap, cost = difference(mine, rival), mine.outcomes[0].cost
-        size = cost.weight_bytes + cost.state_bytes
+        gap, size = difference(mine, rival), _bytes(mine)
         return [
             Goal(f"{gap.in_words()}; not below is wanted", gap.points >= 0),
             Goal(f"it takes {size:,} bytes; at most {MEMORY_BYTES:,} is wanted", size <= MEMORY_BYTES),
         ]
+
+
+def _bytes(result: Result) -> int:
+    cost = result.outcomes[0].cost
+    return cost.weight_bytes + cost.state_bytes
 
 
 @cache
