@@ -38,6 +38,7 @@ from ska_edge.profiles import PROFILES
 from ska_edge.program import Program
 from ska_edge.rules import PublishedBatch, rule_named
 from ska_edge.schedule import BatchLearner
+from ska_edge.toolchain import find_compiler
 from ska_edge.verify import stream_of
 
 LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
@@ -366,6 +367,7 @@ def test_the_same_program_gives_the_same_bytes(folder: Path, tmp_path: Path) -> 
 
 def test_round_trip(folder: Path, tmp_path: Path) -> None:
     """500 samples in ONNX Runtime, a restart, back to `.ska`, on in Numba and in C: as if it had stayed."""
+    needed(lambda: find_compiler("gcc"))
     data = digits()
     labels = data.labels
     assert labels is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -91,6 +92,7 @@ def test_learns_the_oracles_bits_and_counts(board: str, folder: Path) -> None:
 
 
 def test_avr_learns_the_oracles_bits(folder: Path) -> None:
+    needed(lambda: find_compiler("gcc"))
     if not Path("/usr/include/simavr/sim_avr.h").exists():
         pytest.skip("libsimavr-dev is not installed")
     done = simulated(folder, "arduino_uno")
@@ -248,6 +250,8 @@ def test_a_recursion_has_no_bound(folder: Path) -> None:
 
 
 def test_bad_images(folder: Path, tmp_path: Path) -> None:
+    if shutil.which("arm-none-eabi-strip") is None:
+        pytest.skip("arm-none-eabi-strip is not installed (Debian: binutils-arm-none-eabi)")
     elf = simulated(folder, "qemu_m4").image.elf
     other = tmp_path / "no.elf"
     other.write_bytes(b"no ELF at all")

@@ -26,14 +26,14 @@ def test_published_cycles_lie_in_the_interval(tmp_path: Path) -> None:
 
 
 def test_avr_equals_simavr(tmp_path: Path) -> None:
-    if not Path("/usr/include/simavr/sim_avr.h").exists():
-        pytest.skip("libsimavr-dev is not installed")
-    for row in truth._simavr(tmp_path):
+    rows: list[truth.Row] = []
+    needed(lambda: rows.extend(truth._simavr(tmp_path)))
+    for row in rows:
         assert row.simulated == row.truth, row
 
 
 def test_missing_rp2040js_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="npm install"):
+    with pytest.raises(MissingError, match=r"npm|node"):
         next(truth._rp2040js(tmp_path, tmp_path / "nowhere"))
 
 
