@@ -7,7 +7,6 @@ from a file; without them a board's row says `unknown`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,12 @@ import numpy as np
 
 from firmware_sim.catalogue import Board, board_names, load_board
 
-from ..errors import DataError, FileError, SkaError
+from ..errors import DataError, SkaError
 from ..fits import fit
 from ..fixed import IntArray
 from ..operations import Kind
 from ..program import Program
+from .counts import read_json
 from .estimate import Estimate
 
 Span = tuple[float, float]
@@ -130,12 +130,7 @@ def load_cycles(path: Path) -> dict[str, Span]:
     What `ska-edge simulate --json` prints is accepted as well.
     Raises FileError or DataError that names what is wrong.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise FileError(f"{path}: no JSON text") from None
+    content = read_json(path)
     if not isinstance(content, dict):
         raise DataError(f"{path}: wanted an object, board names to low and high")
     if "cycles_per_sample" in content:

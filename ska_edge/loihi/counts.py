@@ -12,17 +12,22 @@ from firmware_sim.neurocore.events import LAYER_COUNTS
 from ..errors import DataError, FileError
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.  Raises FileError."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise FileError(f"{path}: no JSON text") from None
+
+
 def load_counts(path: Path) -> dict[str, Any]:
     """Counts by section, as `counts.json` has them; one object of `samples` and `layers` alone is taken as `learn`.
 
     Raises FileError or DataError that names what is wrong.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise FileError(f"{path}: no JSON text") from None
+    content = read_json(path)
     sections = {"learn": content} if isinstance(content, dict) and "layers" in content else content
     if not isinstance(sections, dict) or not sections or not all(map(_well_formed, sections.values())):
         names = ", ".join(LAYER_COUNTS)
