@@ -10,11 +10,7 @@ import numpy as np
 from ..fixed import FloatArray, IntArray
 from ..layers import Grid, Layer
 from ..rules.competition import CLOSE
-
-
-def sigmoid(z: FloatArray) -> FloatArray:
-    """1 / (1 + exp(-z)), z limited to -8 .. 8."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(z, -8.0, 8.0))))
+from .knowledge import sigmoid
 
 
 @dataclass

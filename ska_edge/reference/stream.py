@@ -15,19 +15,9 @@ from ..layers import Convolution, Dense, Grid, Layer
 from ..network import Network
 from ..rules import Guided, Homeostatic, Published
 from .competition import FloatPrototypes
+from .knowledge import limited, sigmoid
 
-KNOWLEDGE_LIMIT = 8.0
 LN2 = float(np.log(2.0))
-
-
-def sigmoid(z: FloatArray) -> FloatArray:
-    """1 / (1 + exp(-z)) for z within the knowledge limit."""
-    return np.asarray(1.0 / (1.0 + np.exp(-_limited(z))), np.float64)
-
-
-def _limited(z: FloatArray) -> FloatArray:
-    bounded = np.minimum(np.maximum(z, -KNOWLEDGE_LIMIT), KNOWLEDGE_LIMIT)  # several times faster than np.clip here
-    return np.asarray(bounded, np.float64)
 
 
 def flow(
@@ -48,7 +38,7 @@ def flow(
         v = own * ((z - habit) * slope + (now - before)) - drive * slope
         total += v
         entropy -= float((z * (now - before)).sum()) / LN2
-        z = _limited(z + rate / LN2 * v)
+        z = limited(z + rate / LN2 * v)
         before = now
     return total, before, entropy
 
