@@ -90,6 +90,20 @@ class Builder:
         return self.constant(name, values, fmt, Kind.OTHER, layer)
 
     @property
+    def label(self) -> Tensor:
+        """The sample's label, -1 where it has none."""
+        return self.tensor("label", (), Format(16, 0), Role.INPUT, Kind.LABEL)
+
+    def classes(self, count: int) -> Tensor:
+        """The numbers of all classes, to compare a label with."""
+        return self.constant("classes", list(range(count)), Format(16, 0), Kind.OTHER)
+
+    @property
+    def half(self) -> Tensor:
+        """The constant 1/2, as decisions of 15 bits are."""
+        return self.constant("half", 0.5, Format(16, -15), Kind.OTHER)
+
+    @property
     def zero(self) -> Tensor:
         """The constant 0."""
         return self.constant("zero", 0.0, Format(2, 0), Kind.OTHER)

@@ -15,7 +15,6 @@ import numpy as np
 
 from ..builder import KNOWLEDGE, Builder
 from ..errors import NetworkError
-from ..fixed import Format
 from ..layers import Dense, Grid
 from ..operations import Kind, Role, Tensor
 from .base import Rule, check_range, choose
@@ -54,10 +53,6 @@ class Competitive(Rule):
         """Of prototypes, in units of their inputs' range."""
         return START_STD
 
-    def learnt_matrices(self, network: Network) -> tuple[str, ...]:
-        """None whose range must be found: prototypes stay within the range of their inputs."""
-        return ()
-
     def emit(self, build: Builder, network: Network, x: Tensor, exponents: Mapping[str, int]) -> None:
         """Layer by layer, then the classes."""
         competition = Competition(self.rate, self.conscience)
@@ -78,8 +73,7 @@ class Competitive(Rule):
         for section in ("infer", "learn"):
             made.forward(build, section, x)
             build.sigmoid(section, decision, made.know(build, section, z))
-        label = build.tensor("label", (), Format(16, 0), Role.INPUT, Kind.LABEL)
-        each = build.constant("classes", list(range(count)), Format(16, 0), Kind.OTHER)
+        label, each = build.label, build.classes(count)
         factor = build.scratch(f"class_s{number}", (count,), made.factor(x), Kind.FACTOR, number)
         rate = build.constant("class_rate", self.class_rate, factor.format, Kind.RATE)
         build.select("learn", factor, label, "eq", each, rate, build.zero)

@@ -215,7 +215,7 @@ class Guided(Rule):
         )
         if self.rectified:
             moving = build.scratch(f"s{layer}.moving", z.shape, factor.format, Kind.FACTOR, layer)
-            factor = build.select("learn", moving, self._half(build), "lt", kept, factor, build.zero)
+            factor = build.select("learn", moving, build.half, "lt", kept, factor, build.zero)
         grain = 0.0 if self.unlabelled == "entropy" else self.grain  # the entropy term alone moves less than a grain
         factor = build.coarsened("learn", factor, stage.weights, seen, grain)
         if watch:
@@ -253,7 +253,7 @@ class Guided(Rule):
         if self.rectified:
             hand_on(build, section, out, own)
         else:
-            build.scale(section, out, self._half(build), gain=-1, c=own)
+            build.scale(section, out, build.half, gain=-1, c=own)
 
     def _head(self, build: Builder, layer: int, x: Tensor, above: Above, exponent: int | None) -> Stage:
         fixed, grid = exponent is None, Grid.of(x.size)
@@ -274,9 +274,6 @@ class Guided(Rule):
         shape = head.knowledge.shape
         return build.tensor(name, shape, build.profile.decision, role, Kind.DECISION, head.number)
 
-    def _label(self, build: Builder) -> Tensor:
-        return build.tensor("label", (), Format(16, 0), Role.INPUT, Kind.LABEL)
-
     def _gate(self, build: Builder, layer: int, rate: Tensor, error: Tensor) -> Tensor:
         """The rate, or 0 where every class is within tolerance: a sample that is known teaches nothing."""
         zero = build.zero
@@ -287,16 +284,13 @@ class Guided(Rule):
         if self.unlabelled == "ignore":
             return gated
         free = build.scratch(f"x{layer}.free", (), rate.format, Kind.RATE, layer)
-        return build.select("learn", free, self._label(build), "lt", zero, rate, gated)
-
-    def _half(self, build: Builder) -> Tensor:
-        return build.constant("half", 0.5, Format(16, -15), Kind.OTHER)
+        return build.select("learn", free, build.label, "lt", zero, rate, gated)
 
     def _error(self, build: Builder, layer: int, head: Stage, above: Above) -> Tensor:
         """E = P - target, 0 without a label, rounded to multiples of the tolerance; the class layer's entropy."""
-        label, zero, classes = self._label(build), build.zero, len(above.head)
+        label, zero, classes = build.label, build.zero, len(above.head)
         decision_format = build.profile.decision
-        each = build.constant("classes", list(range(classes)), Format(16, 0), Kind.OTHER)
+        each = build.classes(classes)
         sure = build.constant("sure", self.target, decision_format, Kind.OTHER)
         unsure = build.constant("unsure", 1.0 - self.target, decision_format, Kind.OTHER)
         error_format = Format(16, decision_format.exponent)

@@ -63,10 +63,6 @@ class Novelty(Rule):
         """Of prototypes, in units of their inputs' range."""
         return START_STD
 
-    def learnt_matrices(self, network: Network) -> tuple[str, ...]:
-        """None whose range must be found."""
-        return ()
-
     def emit(self, build: Builder, network: Network, x: Tensor, exponents: Mapping[str, int]) -> None:
         """Match, score, compare; then learn prototypes and threshold."""
         competition = Competition(self.rate, self.conscience)
@@ -86,7 +82,7 @@ class Novelty(Rule):
             build.scale(section, score, nearest, gain=-1, c=square)
             build.scale(section, decision, score)
             build.select(section, choice, threshold, "lt", score, one, build.zero)
-        label = build.tensor("label", (), Format(16, 0), Role.INPUT, Kind.LABEL)
+        label = build.label
 
         def allowed(value: Tensor) -> Tensor:
             """0 where the sample is known not to be normal."""

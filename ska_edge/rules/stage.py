@@ -23,7 +23,7 @@ def rectified(build: Builder) -> Format:
 
 def hand_on(build: Builder, section: str, out: Tensor, own: Tensor) -> None:
     """Out = max(D - 1/2, 0): a layer hands on only what it decides for."""
-    half = build.constant("half", 0.5, OWN_DECISION, Kind.OTHER)
+    half = build.half
     positive = build.scratch(f"{own.name}.positive", own.shape, own.format, Kind.OTHER, own.layer or 0)
     build.select(section, positive, own, "lt", half, half, own)
     build.scale(section, out, half, gain=-1, c=positive)
