@@ -35,7 +35,7 @@ from ...operations import (
 )
 from ...plan import Plan, plan
 from ...program import Program
-from ...proof import prove
+from ...proof import bits_of, prove
 
 KERNELS = Path(str(resources.files("ska_edge"))) / "csrc" / "kernels"
 BYTES_A_LINE = 16
@@ -241,7 +241,9 @@ class _Writer:
             steps = [(letter, str(steps.get(summed, 0))) for letter, steps in (("A", a_steps), ("B", b_steps))]
             rows = [steps.get(out_axes[-1:], 0) for steps in (a_steps, b_steps)]
             shape = [out.size, extents.get(summed, 1), *rows, extents[fields] if in_turn else out.size]
-            macros = [*formats, *((f"{letter}_STEP", step) for letter, step in steps), *ending]
+            ends = [x * y for x in (a.format.lo, a.format.hi) for y in (b.format.lo, b.format.hi)]
+            product = ("PRODUCT", "32" if bits_of(min(ends), max(ends)) <= 32 else str(bits))
+            macros = [*formats, *((f"{letter}_STEP", step) for letter, step in steps), product, *ending]
             return _instance("contract", macros), [*addresses, *map(str, shape), *tail]
         loops = [(extents[x], a_steps.get(x, 0), b_steps.get(x, 0)) for x in (*out_axes, *summed)]
         name = f"ska_loops_{len(self.source.loops)}"

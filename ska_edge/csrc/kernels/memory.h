@@ -25,6 +25,7 @@ typedef uint32_t SKA_ALIAS ska_u32;
 typedef int64_t SKA_ALIAS ska_s64;
 
 #define SKA_INLINE static inline __attribute__((__always_inline__, __unused__))
+#define SKA_APART static __attribute__((__noinline__, __unused__)) /* a loop that wants all registers for itself */
 
 SKA_INLINE int32_t ska_load_s8(const void *p, ska_index k) { return ((const ska_s8 *)p)[k]; }
 SKA_INLINE int32_t ska_load_u8(const void *p, ska_index k) { return ((const ska_u8 *)p)[k]; }
@@ -80,6 +81,9 @@ SKA_INLINE int64_t ska_load_fs64(const void *p, ska_index k) { return ska_load_s
 #endif
 SKA_INLINE int32_t ska_load_fu4(const void *p, ska_index k) { return ska_nibble(ska_load_fu8(p, k >> 1), k); }
 SKA_INLINE int32_t ska_load_fs4(const void *p, ska_index k) { return (ska_load_fu4(p, k) ^ 8) - 8; }
+
+/* Where an element of whole bytes stands. */
+#define SKA_AT(format, p, k) ((const SKA_GLUE(ska_, format) *)(p) + (k))
 
 /* SKA_LOAD(s8, p, k): the kernels name formats by macros, which must be expanded before they are glued together. */
 #define SKA_GLUE_(a, b) a##b

@@ -16,14 +16,17 @@ static void SKA_NAME(void *w, const void *s, const void *x, ska_index neurons, s
     for (j = 0; j < neurons; j++) {
         const SKA_INT factor = (SKA_INT)SKA_LOAD(SKA_S, s, j);
         uint16_t offset = ska_offset(0, j, t); /* the next input's is one addition on */
-        i = 0;
+        i = factor ? 0 : inputs; /* an offset alone is below 2^shift: it moves nothing */
 #if SKA_HAS_LEARN && !defined(SKA_TOWARDS)
-        if (shift == 16 && lo == INT16_MIN && hi == INT16_MAX) {
-            SKA_LEARN(w, at_w, (int16_t)factor, x, at_x, inputs, offset);
-            i = inputs;
+        if (factor && shift <= 16 && lo == INT16_MIN && hi == INT16_MAX) {
+            const int32_t scaled = factor * ((int32_t)1 << (16 - shift));
+            if (scaled == (int16_t)scaled) {
+                SKA_LEARN(w, at_w, (int16_t)scaled, x, at_x, inputs, offset);
+                i = inputs;
+            }
         }
 #endif
-        for (; factor && i < inputs; i++) { /* an offset alone is below 2^shift: it moves nothing */
+        for (; i < inputs; i++) {
             const SKA_INT from = (SKA_INT)SKA_LOAD(SKA_W, w, at_w + i);
             SKA_INT v = (SKA_INT)SKA_LOAD(SKA_X, x, at_x + i);
 #ifdef SKA_TOWARDS
