@@ -99,10 +99,10 @@ SKA_ASSEMBLY void ska_dots_s16_s16_64(int64_t *sums, const void *a, ska_index ro
     "add    r7, r9\n"                                                                                                  \
     "b      " back "b\n"
 
-#define SKA_RUN_s16 8
+#define SKA_RUN_s16_s16 8
 
 /* r0 weights, r1 inputs (a word's address), r2 s, r12 the inputs' end. */
-SKA_ASSEMBLY void ska_run_s16(void *w, const void *x, int32_t s, ska_index n, uint32_t offset)
+SKA_ASSEMBLY void ska_run_s16_s16(void *w, const void *x, int32_t s, ska_index n, uint32_t offset)
 {
     __asm__(".syntax unified\n"
             "push   {r4-r7, lr}\n"

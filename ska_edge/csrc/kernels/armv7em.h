@@ -202,68 +202,93 @@ SKA_ASSEMBLY void ska_dots_s16_s16_64(int64_t *sums, const void *a, ska_index ro
             "pop    {r4-r11, pc}\n");
 }
 
-/* Two weights: r4 holds the first one's offset below 16 zeros, then the third one's; r5 is A.  x0 and x1 stand in
- * halves (b or t) of registers that may be the same; where they differ the last of them is lost. */
+/* Two weights of 16 bits: r4 holds the first one's offset below 16 zeros, then the third one's; r5 is A.  x0 and x1 stand
+ * in halves (b or t) of registers; `spare` may be that of x1, which is lost then. */
+#define SKA_MOVE(to, x, half)                                                                                          \
+    "smlab" half " " to ", r2, " x ", r4\n"                                                                            \
+    "uadd16 r4, r4, r5\n"
 #define SKA_LEARN_TWO(weights, x0, half0, x1, half1, spare)                                                            \
-    "smlab" half0 " lr, r2, " x0 ", r4\n"                                                                              \
-    "uadd16 r4, r4, r5\n"                                                                                              \
-    "smlab" half1 " " spare ", r2, " x1 ", r4\n"                                                                       \
-    "uadd16 r4, r4, r5\n"                                                                                              \
+    SKA_MOVE("lr", x0, half0)                                                                                          \
+    SKA_MOVE(spare, x1, half1)                                                                                         \
     "pkhtb  lr, " spare ", lr, asr #16\n"                                                                              \
     "qadd16 " weights ", " weights ", lr\n"
-
-#define SKA_EIGHT_SYNAPSES_s16                                                                                         \
+#define SKA_STORE_EIGHT                                                                                                \
+    "str    r7, [r0, #4]\n"                                                                                            \
+    "str    r8, [r0, #8]\n"                                                                                            \
+    "str    r9, [r0, #12]\n"                                                                                           \
+    "str    r6, [r0], #16\n"
+#define SKA_LOAD_EIGHT                                                                                                 \
     "ldr    r6, [r0]\n"                                                                                                \
     "ldr    r7, [r0, #4]\n"                                                                                            \
     "ldr    r8, [r0, #8]\n"                                                                                            \
-    "ldr    r9, [r0, #12]\n"                                                                                           \
+    "ldr    r9, [r0, #12]\n"
+
+#define SKA_EIGHT_s16_s16                                                                                              \
+    SKA_LOAD_EIGHT                                                                                                     \
     "ldr    r10, [r1, #4]\n"                                                                                           \
     "ldr    r11, [r1, #8]\n"                                                                                           \
     "ldr    r12, [r1], #16\n" SKA_LEARN_TWO("r6", "r12", "b", "r12", "t", "r12")                                       \
     "ldr    r12, [r1, #-4]\n" SKA_LEARN_TWO("r7", "r10", "b", "r10", "t", "r10")                                       \
         SKA_LEARN_TWO("r8", "r11", "b", "r11", "t", "r11") SKA_LEARN_TWO("r9", "r12", "b", "r12", "t", "r12")          \
-    "str    r7, [r0, #4]\n"                                                                                            \
-    "str    r8, [r0, #8]\n"                                                                                            \
-    "str    r9, [r0, #12]\n"                                                                                           \
-    "str    r6, [r0], #16\n"
+            SKA_STORE_EIGHT
 
-/* Four of eight: bytes 0 and 2 go to r12, 1 and 3 to x. */
-#define SKA_FOUR_SYNAPSES(extend, x, w0, w1)                                                                           \
-    extend " r12, " x "\n" extend " " x ", " x ", ror #8\n" SKA_LEARN_TWO(w0, "r12", "b", x, "b", "r11")               \
-        SKA_LEARN_TWO(w1, "r12", "t", x, "t", "r11")
-#define SKA_EIGHT_SYNAPSES_BYTES(extend)                                                                               \
+/* Four inputs of 8 bits: 0 and 2 go to r12, 1 and 3 stay. */
+#define SKA_PART(extend, x) extend " r12, " x "\n" extend " " x ", " x ", ror #8\n"
+#define SKA_EIGHT_s16(extend)                                                                                          \
+    SKA_LOAD_EIGHT                                                                                                     \
+    "ldr    r10, [r1], #8\n" SKA_PART(extend, "r10") SKA_LEARN_TWO("r6", "r12", "b", "r10", "b", "r11")                \
+        SKA_LEARN_TWO("r7", "r12", "t", "r10", "t", "r11")                                                             \
+    "ldr    r10, [r1, #-4]\n" SKA_PART(extend, "r10") SKA_LEARN_TWO("r8", "r12", "b", "r10", "b", "r11")               \
+        SKA_LEARN_TWO("r9", "r12", "t", "r10", "t", "r11") SKA_STORE_EIGHT
+#define SKA_EIGHT_s16_u8 SKA_EIGHT_s16("uxtb16")
+#define SKA_EIGHT_s16_s8 SKA_EIGHT_s16("sxtb16")
+
+/* Four weights of 8 bits: what is added to each is a signed byte, above 16 others. */
+#define SKA_LEARN_FOUR(extend, weights, x)                                                                             \
+    SKA_PART(extend, x)                                                                                                \
+    SKA_MOVE("lr", "r12", "b")                                                                                         \
+    SKA_MOVE("r8", x, "b")                                                                                             \
+    SKA_MOVE("r12", "r12", "t")                                                                                        \
+    SKA_MOVE(x, x, "t")                                                                                                \
+    "pkhtb  lr, r12, lr, asr #16\n"                                                                                    \
+    "pkhtb  r8, " x ", r8, asr #16\n"                                                                                  \
+    "uxtb16 lr, lr\n"                                                                                                  \
+    "uxtb16 r8, r8\n"                                                                                                  \
+    "orr    lr, lr, r8, lsl #8\n"                                                                                      \
+    "qadd8  " weights ", " weights ", lr\n"
+#define SKA_EIGHT_s8(extend)                                                                                           \
     "ldr    r6, [r0]\n"                                                                                                \
     "ldr    r7, [r0, #4]\n"                                                                                            \
-    "ldr    r8, [r0, #8]\n"                                                                                            \
-    "ldr    r9, [r0, #12]\n"                                                                                           \
-    "ldr    r10, [r1], #8\n" SKA_FOUR_SYNAPSES(extend, "r10", "r6", "r7")                                              \
-    "ldr    r10, [r1, #-4]\n" SKA_FOUR_SYNAPSES(extend, "r10", "r8", "r9")                                             \
+    "ldr    r10, [r1, #4]\n"                                                                                           \
+    "ldr    r9, [r1], #8\n" SKA_LEARN_FOUR(extend, "r6", "r9") SKA_LEARN_FOUR(extend, "r7", "r10")                     \
     "str    r7, [r0, #4]\n"                                                                                            \
-    "str    r8, [r0, #8]\n"                                                                                            \
-    "str    r9, [r0, #12]\n"                                                                                           \
-    "str    r6, [r0], #16\n"
-#define SKA_EIGHT_SYNAPSES_u8 SKA_EIGHT_SYNAPSES_BYTES("uxtb16")
-#define SKA_EIGHT_SYNAPSES_s8 SKA_EIGHT_SYNAPSES_BYTES("sxtb16")
+    "str    r6, [r0], #8\n"
+#define SKA_EIGHT_s8_u8 SKA_EIGHT_s8("uxtb16")
+#define SKA_EIGHT_s8_s8 SKA_EIGHT_s8("sxtb16")
 
-#define SKA_RUN_s16 8
-#define SKA_RUN_u8 8
-#define SKA_RUN_s8 8
+#define SKA_RUN_s16_s16 8
+#define SKA_RUN_s16_u8 8
+#define SKA_RUN_s16_s8 8
+#define SKA_RUN_s8_u8 8
+#define SKA_RUN_s8_s8 8
 
 /* r0 weights, r1 inputs, r2 s, r3 n. */
-#define SKA_DEFINE_RUN(format)                                                                                   \
-    SKA_ASSEMBLY void ska_run_##format(void *w, const void *x, int32_t s, ska_index n, uint32_t offset)          \
+#define SKA_DEFINE_RUN(formats)                                                                                        \
+    SKA_ASSEMBLY void ska_run_##formats(void *w, const void *x, int32_t s, ska_index n, uint32_t offset)               \
     {                                                                                                                  \
         __asm__("push   {r4-r11, lr}\n"                                                                                \
                 "ldr    r4, [sp, #36]\n"                                                                               \
                 "movw   r5, #53685\n" /* SKA_LATTICE_I */                                                              \
                 ".p2align 2\n"                                                                                         \
-                "1:\n" SKA_EIGHT_SYNAPSES_##format                                                                     \
+                "1:\n" SKA_EIGHT_##formats                                                                             \
                 "subs   r3, #8\n"                                                                                      \
                 "bne    1b\n"                                                                                          \
                 "pop    {r4-r11, pc}\n");                                                                              \
     }
-SKA_DEFINE_RUN(s16)
-SKA_DEFINE_RUN(u8)
-SKA_DEFINE_RUN(s8)
+SKA_DEFINE_RUN(s16_s16)
+SKA_DEFINE_RUN(s16_u8)
+SKA_DEFINE_RUN(s16_s8)
+SKA_DEFINE_RUN(s8_u8)
+SKA_DEFINE_RUN(s8_s8)
 
 #endif

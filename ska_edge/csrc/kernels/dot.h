@@ -1,11 +1,11 @@
 /* What the core at hand does faster than C says it: sums of products of runs of elements, the learning of runs of synapses.
  *
- * A run has no gaps.  For formats a, b, the sum's bits, and x, a core's own file may define
+ * A run has no gaps.  For formats a and b and the sum's bits, or w and x, a core's own file may define
  *   SKA_DOT_<a>_<b>_<bits> 1      ska_dot_<a>_<b>_<bits>(a, at_a, b, at_b, n): the sum over a run;
  *   SKA_ROWS_<a>_<b>_<bits> 2     ska_dots_<a>_<b>_<bits>(sums, a, row, b, n): the sums over so many runs of a, `row` bytes
  *                                 apart, each with the same run of b;
- *   SKA_RUN_<x> 8                 ska_run_<x>(w, x, s, n, offset): what learn.h says, for n > 0, a multiple of this, and x
- *                                 at a word's address.
+ *   SKA_RUN_<w>_<x> 8             ska_run_<w>_<x>(w, x, s, n, offset): what learn.h says, for n > 0, a multiple of this,
+ *                                 and x at a word's address.
  * Every sum is exact: 64 bits hold any, and the range proof allows 32 where 32 are asked for, in any order. */
 #ifndef SKA_DOT_H
 #define SKA_DOT_H
@@ -23,15 +23,19 @@
 #endif
 #pragma GCC diagnostic pop
 
-#ifndef SKA_RUN_s16
-#define SKA_RUN_s16 0
-#define ska_run_s16(w, x, s, n, offset) ((void)0)
+#ifndef SKA_RUN_s16_s16
+#define SKA_RUN_s16_s16 0
+#define ska_run_s16_s16(w, x, s, n, offset) ((void)0)
 #endif
-#ifndef SKA_RUN_u8
-#define SKA_RUN_u8 0
-#define ska_run_u8(w, x, s, n, offset) ((void)0)
-#define SKA_RUN_s8 0
-#define ska_run_s8(w, x, s, n, offset) ((void)0)
+#ifndef SKA_RUN_s16_u8 /* nor any other with bytes */
+#define SKA_RUN_s16_u8 0
+#define SKA_RUN_s16_s8 0
+#define SKA_RUN_s8_u8 0
+#define SKA_RUN_s8_s8 0
+#define ska_run_s16_u8(w, x, s, n, offset) ((void)0)
+#define ska_run_s16_s8(w, x, s, n, offset) ((void)0)
+#define ska_run_s8_u8(w, x, s, n, offset) ((void)0)
+#define ska_run_s8_s8(w, x, s, n, offset) ((void)0)
 #endif
 
 /* The name of something for an instance's formats: SKA_OWN(SKA_ROWS_, SKA_A, SKA_B, SKA_BITS). */

@@ -1,56 +1,67 @@
-/* The learning of a run of 16-bit synapses: w[i] += (s * x[i] + offset_i) >> 16, saturating at 16 bits.
+/* The learning of a run of synapses of 8 or 16 bits: w[i] += (s * x[i] + offset_i) >> 16, saturating.
  *
- * offset_(i+1) = offset_i + A modulo 2^16.  SKA_HAS_LEARN is 1 where there is a ska_learn_<w>_<s>_<x>.  |s x| <= 2^30, and
- * an offset adds less than 2^16: 32 bits hold it.
+ * offset_(i+1) = offset_i + A modulo 2^16.  SKA_HAS_LEARN is 1 where there is a ska_learn_<w>_<x>, for s of 16 bits.
  *
- * A shift of n < 16 is one of 16 with s * 2^(16-n) in place of s, if 16 bits hold that: the last 16-n bits of an offset
- * then meet zeros and carry nothing. */
+ * A shift of n < 16 is one of 16 with s * 2^(16-n) in place of s: the last 16-n bits of an offset then meet zeros and
+ * carry nothing.  That s must lie in -SKA_LEARN_MOST-1..SKA_LEARN_MOST: 16 bits, or what moves 8-bit weights by at most a
+ * signed byte (255 s + 65535 < 2^23). */
 #ifndef SKA_LEARN_H
 #define SKA_LEARN_H
 
 #include "dot.h"
 
-#define SKA_HAS_LEARN__(w, s, x, bits) SKA_LEARN_##w##_##s##_##x##_##bits
-#define SKA_HAS_LEARN_(w, s, x, bits) SKA_HAS_LEARN__(w, s, x, bits)
-#define SKA_HAS_LEARN SKA_HAS_LEARN_(SKA_W, SKA_S, SKA_X, SKA_BITS)
-#define SKA_LEARN SKA_GLUE(SKA_GLUE(SKA_GLUE(SKA_GLUE(SKA_GLUE(ska_learn_, SKA_W), _), SKA_S), _), SKA_X)
+#define SKA_LEARN_MOST_s16 32767
+#define SKA_LEARN_MOST_s8 32639
+#define SKA_LOWEST_s16 INT16_MIN
+#define SKA_LOWEST_s8 INT8_MIN
 
-#define SKA_LEARN_s16_s16_s16_32 1
-#define SKA_LEARN_s16_s16_s8_32 1
-#define SKA_LEARN_s16_s16_u8_32 1
-
-/* A weight with its offset behind it makes 32 bits, which overflow where the weight saturates. */
-SKA_INLINE void ska_learn_one(ska_s16 *w, int16_t s, int32_t x, uint16_t offset)
-{
-    const int32_t from = (int32_t)((uint32_t)*w << 16 | offset);
-    int32_t v;
-    if (__builtin_expect(__builtin_add_overflow(from, s * x, &v), 0)) {
-        v = from < 0 ? INT32_MIN : INT32_MAX;
-    }
-    *w = (int16_t)(v >> 16);
-}
-
-/* n synapses, those that the core's own routine takes at a time by that. */
-#define SKA_DEFINE_LEARN(format)                                                                                       \
-    SKA_APART void ska_learn_s16_s16_##format(void *weights, ska_index at_w, int16_t s, const void *inputs,            \
-                                              ska_index at_x, ska_index n, uint16_t offset)                            \
+/* A weight with its offset behind it, as high in 32 bits as it goes: they overflow where the weight saturates.
+ * |s x| is at most 2^30, or 2^23 beside weights of 8 bits. */
+#define SKA_DEFINE_LEARN_ONE(format, bits)                                                                             \
+    SKA_INLINE void ska_learn_one_##format(ska_##format *w, int32_t s, int32_t x, uint16_t offset)                     \
     {                                                                                                                  \
-        ska_s16 *w = (ska_s16 *)weights + at_w;                                                                        \
-        const ska_##format *x = (const ska_##format *)inputs + at_x;                                                   \
-        ska_index learnt = 1;                                                                                          \
+        const int32_t from = (int32_t)((uint32_t)*w << (32 - bits) | (uint32_t)offset << (16 - bits));                 \
+        int32_t v;                                                                                                     \
+        if (__builtin_expect(__builtin_add_overflow(from, s * ((int32_t)1 << (16 - bits)) * x, &v), 0)) {              \
+            v = from < 0 ? INT32_MIN : INT32_MAX;                                                                      \
+        }                                                                                                              \
+        *w = (ska_##format)(v >> (32 - bits));                                                                         \
+    }
+SKA_DEFINE_LEARN_ONE(s8, 8)
+SKA_DEFINE_LEARN_ONE(s16, 16)
+
+/* n synapses; those that the core's own routine takes at a time by that. */
+#define SKA_DEFINE_LEARN(w_format, x_format)                                                                           \
+    SKA_APART void ska_learn_##w_format##_##x_format(void *weights, ska_index at_w, int32_t s, const void *inputs,     \
+                                                     ska_index at_x, ska_index n, uint16_t offset)                     \
+    {                                                                                                                  \
+        ska_##w_format *w = (ska_##w_format *)weights + at_w;                                                          \
+        const ska_##x_format *x = (const ska_##x_format *)inputs + at_x;                                               \
+        ska_index learnt;                                                                                              \
         for (; n; n -= learnt, w += learnt, x += learnt) {                                                             \
             learnt = 1;                                                                                                \
-            if (SKA_RUN_##format && n >= SKA_RUN_##format && !((uintptr_t)x & 3U)) {                                   \
-                learnt = n & ~(ska_index)(SKA_RUN_##format - 1);                                                       \
-                ska_run_##format(w, x, s, learnt, offset);                                                             \
+            if (SKA_RUN_##w_format##_##x_format && n >= SKA_RUN_##w_format##_##x_format && !((uintptr_t)x & 3U)) {     \
+                learnt = n & ~(ska_index)(SKA_RUN_##w_format##_##x_format - 1);                                        \
+                ska_run_##w_format##_##x_format(w, x, s, learnt, offset);                                              \
             } else {                                                                                                   \
-                ska_learn_one(w, s, *x, offset);                                                                       \
+                ska_learn_one_##w_format(w, s, *x, offset);                                                            \
             }                                                                                                          \
             offset = (uint16_t)(offset + learnt * SKA_LATTICE_I);                                                      \
         }                                                                                                              \
     }
-SKA_DEFINE_LEARN(s16)
-SKA_DEFINE_LEARN(s8)
-SKA_DEFINE_LEARN(u8)
+#define SKA_LEARN_s16_s16_s16_32 1
+#define SKA_LEARN_s16_s16_s8_32 1
+#define SKA_LEARN_s16_s16_u8_32 1
+#define SKA_LEARN_s8_s16_s8_32 1
+#define SKA_LEARN_s8_s16_u8_32 1
+SKA_DEFINE_LEARN(s16, s16)
+SKA_DEFINE_LEARN(s16, s8)
+SKA_DEFINE_LEARN(s16, u8)
+SKA_DEFINE_LEARN(s8, s8)
+SKA_DEFINE_LEARN(s8, u8)
+
+#define SKA_HAS_LEARN__(w, s, x, bits) SKA_LEARN_##w##_##s##_##x##_##bits
+#define SKA_HAS_LEARN_(w, s, x, bits) SKA_HAS_LEARN__(w, s, x, bits)
+#define SKA_HAS_LEARN SKA_HAS_LEARN_(SKA_W, SKA_S, SKA_X, SKA_BITS)
 
 #endif

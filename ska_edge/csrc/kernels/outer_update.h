@@ -18,10 +18,10 @@ static void SKA_NAME(void *w, const void *s, const void *x, ska_index neurons, s
         uint16_t offset = ska_offset(0, j, t); /* the next input's is one addition on */
         i = factor ? 0 : inputs; /* an offset alone is below 2^shift: it moves nothing */
 #if SKA_HAS_LEARN && !defined(SKA_TOWARDS)
-        if (factor && shift <= 16 && lo == INT16_MIN && hi == INT16_MAX) {
-            const int32_t scaled = factor * ((int32_t)1 << (16 - shift));
-            if (scaled == (int16_t)scaled) {
-                SKA_LEARN(w, at_w, (int16_t)scaled, x, at_x, inputs, offset);
+        if (factor && shift <= 16 && lo == SKA_GLUE(SKA_LOWEST_, SKA_W) && hi == -lo - 1) {
+            const int32_t scaled = factor * ((int32_t)1 << (16 - shift)), most = SKA_GLUE(SKA_LEARN_MOST_, SKA_W);
+            if (-most - 1 <= scaled && scaled <= most) {
+                SKA_GLUE(SKA_GLUE(SKA_GLUE(ska_learn_, SKA_W), _), SKA_X)(w, at_w, scaled, x, at_x, inputs, offset);
                 i = inputs;
             }
         }
