@@ -233,22 +233,22 @@ class _Writer:
         summed = "".join(axis for axis in extents if axis not in out_axes)
         bits, c_format, tail = self.sums(op, bits)
         formats = [("A", token(a)), ("B", token(b)), ("C", c_format[0]), ("OUT", token(out))]
-        ending = [("BITS", str(bits)), ("ROUNDING", op.rounding.name)]
+        ends = [x * y for x in (a.format.lo, a.format.hi) for y in (b.format.lo, b.format.hi)]
+        product = 32 if bits_of(min(ends), max(ends)) <= 32 else bits
+        run = summed[-1:]
+        steps = [(letter, str(steps.get(run, 0))) for letter, steps in (("A_STEP", a_steps), ("B_STEP", b_steps))]
+        ending = [*steps, ("BITS", str(bits)), ("PRODUCT", str(product)), ("ROUNDING", op.rounding.name)]
         addresses = [self.at(name) for name in (op.out, op.a, op.b, op.c)]
         fields = out_axes[1:]
         in_turn = len(out_axes) == 2 and a_axes == out_axes + summed and b_axes == fields + summed and len(summed) == 1
         if (len(out_axes) <= 1 and len(summed) <= 1) or in_turn:
-            steps = [(letter, str(steps.get(summed, 0))) for letter, steps in (("A", a_steps), ("B", b_steps))]
             rows = [steps.get(out_axes[-1:], 0) for steps in (a_steps, b_steps)]
-            shape = [out.size, extents.get(summed, 1), *rows, extents[fields] if in_turn else out.size]
-            ends = [x * y for x in (a.format.lo, a.format.hi) for y in (b.format.lo, b.format.hi)]
-            product = ("PRODUCT", "32" if bits_of(min(ends), max(ends)) <= 32 else str(bits))
-            macros = [*formats, *((f"{letter}_STEP", step) for letter, step in steps), product, *ending]
-            return _instance("contract", macros), [*addresses, *map(str, shape), *tail]
-        loops = [(extents[x], a_steps.get(x, 0), b_steps.get(x, 0)) for x in (*out_axes, *summed)]
+            shape = [out.size, extents.get(run, 1), *rows, extents[fields] if in_turn else out.size]
+            return _instance("contract", [*formats, *ending]), [*addresses, *map(str, shape), *tail]
+        loops = [(extents[x], a_steps.get(x, 0), b_steps.get(x, 0)) for x in (*out_axes, *summed[:-1])]
         name = f"ska_loops_{len(self.source.loops)}"
         self.source.loops.append(Constant(name, "uint32_t", tuple(v for loop in loops for v in loop), op.axes))
-        counts = [name, str(len(out_axes)), str(len(summed))]
+        counts = [name, str(len(out_axes)), str(len(summed[:-1])), str(extents.get(run, 1))]
         return _instance("contract_any", [*formats, *ending]), [*addresses, *counts, *tail]
 
     def scale(self, op: Scale, bits: int) -> tuple[Instance, list[str]]:

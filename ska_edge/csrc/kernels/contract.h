@@ -7,16 +7,15 @@
 #include "tail.h"
 
 #if SKA_A_STEP == 1 && SKA_B_STEP == 1
-#define SKA_DOTS SKA_OWN(ska_dots_, SKA_A, SKA_B, SKA_BITS)
 #define SKA_ROWS SKA_OWN(SKA_ROWS_, SKA_A, SKA_B, SKA_BITS)
-#define SKA_DOT SKA_OWN(SKA_DOT_, SKA_A, SKA_B, SKA_BITS)
 #endif
-#if !SKA_ROWS
+#if SKA_ROWS
+#define SKA_SUMS SKA_OWN(ska_dots_, SKA_A, SKA_B, SKA_BITS)
+#else
 #undef SKA_ROWS
-#define SKA_ROWS 1
-#undef SKA_DOTS
+#define SKA_ROWS SKA_GLUE(SKA_ROWS_IN_C_, SKA_BITS)
 #endif
-#define SKA_FACTOR SKA_GLUE(SKA_GLUE(int, SKA_PRODUCT), _t)
+#include "sum.h"
 
 static void SKA_NAME(void *out, const void *a, const void *b, const void *c, ska_index outs, ska_index sums,
                      ska_index a_row, ska_index b_row, ska_index fields, ska_index c_size, uint8_t c_shift, int32_t gain, int8_t shift,
@@ -26,21 +25,23 @@ static void SKA_NAME(void *out, const void *a, const void *b, const void *c, ska
     SKA_INT sum[SKA_ROWS];
     (void)c, (void)c_shift, (void)at_c, (void)row, (void)t;
     for (j = 0; j < outs; j += rows) {
-#ifdef SKA_DOTS
-        rows = SKA_ROWS;
-        if (rows == 1 || (!b_row && outs - j >= rows)) {
-            SKA_DOTS(sum, SKA_AT(SKA_A, a, at_a), a_row * sizeof(SKA_GLUE(ska_, SKA_A)), SKA_AT(SKA_B, b, at_b), sums);
-        } else
-#endif
-        {
+        rows = SKA_ROWS; /* which share their b */
+        if (rows > 1 && (b_row || outs - j < rows)) {
             rows = 1;
-#if SKA_DOT
-            sum[0] = SKA_OWN(ska_dot_, SKA_A, SKA_B, SKA_BITS)(a, at_a, b, at_b, sums);
+            sum[0] = SKA_SUM(a, at_a, b, at_b, sums);
+        } else {
+#ifdef SKA_SUMS
+            SKA_SUMS(sum, SKA_AT(SKA_A, a, at_a), a_row * sizeof(SKA_GLUE(ska_, SKA_A)), SKA_AT(SKA_B, b, at_b), sums);
 #else
-            sum[0] = 0;
-            for (k = 0; k < sums; k++) {
-                sum[0] += (SKA_FACTOR)SKA_LOAD(SKA_A, a, at_a + k * SKA_A_STEP) *
-                          (SKA_FACTOR)SKA_LOAD(SKA_B, b, at_b + k * SKA_B_STEP);
+            ska_index i;
+            for (k = 0; k < SKA_ROWS; k++) {
+                sum[k] = 0;
+            }
+            for (i = 0; i < sums; i++) {
+                const SKA_FACTOR x = (SKA_FACTOR)SKA_LOAD(SKA_B, b, at_b + i * SKA_B_STEP);
+                for (k = 0; k < SKA_ROWS; k++) {
+                    sum[k] += (SKA_FACTOR)SKA_LOAD(SKA_A, a, at_a + k * a_row + i * SKA_A_STEP) * x;
+                }
             }
 #endif
         }
@@ -56,11 +57,4 @@ static void SKA_NAME(void *out, const void *a, const void *b, const void *c, ska
     }
 }
 
-#undef SKA_DOTS
-#undef SKA_ROWS
-#undef SKA_DOT
-#undef SKA_FACTOR
-#undef SKA_PRODUCT
-#undef SKA_A_STEP
-#undef SKA_B_STEP
 #include "end.h"

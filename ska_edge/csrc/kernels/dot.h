@@ -23,6 +23,18 @@
 #endif
 #pragma GCC diagnostic pop
 
+/* How many runs of a share a run of b where that is C: as many as there are registers for their sums. */
+#if defined(__AVR__)
+#define SKA_ROWS_IN_C_32 1
+#define SKA_ROWS_IN_C_64 1
+#elif defined(__ARM_ARCH_6M__)
+#define SKA_ROWS_IN_C_32 2
+#define SKA_ROWS_IN_C_64 1
+#else
+#define SKA_ROWS_IN_C_32 4
+#define SKA_ROWS_IN_C_64 2
+#endif
+
 #ifndef SKA_RUN_s16_s16
 #define SKA_RUN_s16_s16 0
 #define ska_run_s16_s16(w, x, s, n, offset) ((void)0)

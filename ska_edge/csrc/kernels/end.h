@@ -19,3 +19,11 @@
 #undef SKA_OUT
 #undef SKA_BITS
 #undef SKA_ROUNDING
+#undef SKA_A_STEP
+#undef SKA_B_STEP
+#undef SKA_PRODUCT
+#undef SKA_FACTOR
+#undef SKA_DOT
+#undef SKA_SUM
+#undef SKA_ROWS
+#undef SKA_SUMS
