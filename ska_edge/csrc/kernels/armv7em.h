@@ -174,14 +174,14 @@ SKA_ASSEMBLY void ska_dots_s16_s16_64(int64_t *sums, const void *a, ska_index ro
             "movs   r7, #0\n"
             "mov    r8, r4\n"
             "mov    r9, r4\n"
-            "subs   lr, #16\n"
+            "subs   lr, #32\n"
             "blo    2f\n"
             ".p2align 2\n"
-            "1:\n" SKA_TIMES_4(SKA_TWO_COLUMNS SKA_TWO_COLUMNS)
-            "subs   lr, #16\n"
+            "1:\n" SKA_TIMES_4(SKA_TIMES_4(SKA_TWO_COLUMNS))
+            "subs   lr, #32\n"
             "bhs    1b\n"
             "2:\n"
-            "adds   lr, #14\n"
+            "adds   lr, #30\n"
             "bmi    4f\n"
             "3:\n" SKA_TWO_COLUMNS
             "subs   lr, #2\n"
