@@ -75,66 +75,86 @@ SKA_ASSEMBLY void ska_dots_s16_s16_64(int64_t *sums, const void *a, ska_index ro
             "pop    {r4-r7, pc}\n");
 }
 
-/* A weight, its offset and what is added, as 32 bits that overflow where the weight saturates: offset and weight are
- * loaded the wrong way round, and turned by the 16 in r4.  r3 is the offset above 16 zeros, r8 is A there. */
-#define SKA_LEARN_ONE(x, place, turn, back)                                                                            \
-    "muls   " x ", r2\n"                                                                                               \
-    "ldrh   r7, [r0, #" place "]\n"                                                                                    \
+/* A weight with its offset behind it, as high in 32 bits as it goes: they overflow where the weight saturates.  It is
+ * loaded below the offset, which is in the upper half of r3, and turned by the number in r4.  r8 is A in the upper half. */
+#define SKA_LEARN_ONE(load, store, down, x, place, label)                                                              \
+    "muls   " x ", r2\n" load " r7, [r0, #" place "]\n"                                                                \
     "adds   r7, r3\n"                                                                                                  \
     "add    r3, r8\n"                                                                                                  \
     "rors   r7, r4\n"                                                                                                  \
     "adds   r7, " x "\n"                                                                                               \
-    "bvs    " turn "f\n" back ":\n"                                                                                    \
-    "lsrs   r7, r7, #16\n"                                                                                             \
-    "strh   r7, [r0, #" place "]\n"
-#define SKA_LEARN_TWO(at, first, second, turn)                                                                         \
-    "ldr    r6, [r1, #" at "]\n"                                                                                       \
-    "sxth   r5, r6\n" SKA_LEARN_ONE("r5", first, turn "0", turn "1")                                                   \
-    "asrs   r6, r6, #16\n" SKA_LEARN_ONE("r6", second, turn "2", turn "3")
-/* The sum has the wrong sign: what it saturates to is 2^31 (r9), less one where that sign is negative. */
-#define SKA_SATURATED(turn, back)                                                                                      \
-    turn ":\n"                                                                                                         \
+    "bvs    " label "0f\n" label "1:\n"                                                                                \
+    "lsrs   r7, r7, #" down "\n" store " r7, [r0, #" place "]\n"
+/* Its sum has the wrong sign: what it saturates to is 2^31 (r9), less one where that sign is negative. */
+#define SKA_SATURATED(label)                                                                                           \
+    label "0:\n"                                                                                                       \
     "lsrs   r7, r7, #31\n"                                                                                             \
     "negs   r7, r7\n"                                                                                                  \
     "add    r7, r9\n"                                                                                                  \
-    "b      " back "b\n"
+    "b      " label "1b\n"
+
+#define SKA_ONE_s16(x, k) SKA_LEARN_ONE("ldrh  ", "strh  ", "16", x, #k "*2", "1" #k)
+#define SKA_ONE_s8(x, k) SKA_LEARN_ONE("ldrb  ", "strb  ", "24", x, #k, "1" #k)
+
+/* Inputs come as words, but for bytes without a sign. */
+#define SKA_TWO_s16(one, j, k)                                                                                         \
+    "ldr    r6, [r1, #" #j "*2]\n"                                                                                     \
+    "sxth   r5, r6\n" one("r5", j) "asrs   r6, r6, #16\n" one("r6", k)
+#define SKA_EIGHT_s16(one)                                                                                             \
+    SKA_TWO_s16(one, 0, 1) SKA_TWO_s16(one, 2, 3) SKA_TWO_s16(one, 4, 5) SKA_TWO_s16(one, 6, 7) "adds   r1, #16\n"
+#define SKA_FOUR_s8(one, i, j, k, l)                                                                                   \
+    "ldr    r6, [r1, #" #i "]\n"                                                                                       \
+    "sxtb   r5, r6\n" one("r5", i) "lsls   r5, r6, #16\n"                                                              \
+    "asrs   r5, r5, #24\n" one("r5", j) "lsls   r5, r6, #8\n"                                                          \
+    "asrs   r5, r5, #24\n" one("r5", k) "asrs   r6, r6, #24\n" one("r6", l)
+#define SKA_EIGHT_s8(one) SKA_FOUR_s8(one, 0, 1, 2, 3) SKA_FOUR_s8(one, 4, 5, 6, 7) "adds   r1, #8\n"
+#define SKA_BYTE_u8(one, k) "ldrb   r5, [r1, #" #k "]\n" one("r5", k)
+#define SKA_EIGHT_u8(one)                                                                                              \
+    SKA_BYTE_u8(one, 0) SKA_BYTE_u8(one, 1) SKA_BYTE_u8(one, 2) SKA_BYTE_u8(one, 3) SKA_BYTE_u8(one, 4)                \
+        SKA_BYTE_u8(one, 5) SKA_BYTE_u8(one, 6) SKA_BYTE_u8(one, 7) "adds   r1, #8\n"
 
 #define SKA_RUN_s16_s16 8
+#define SKA_RUN_s16_u8 8
+#define SKA_RUN_s16_s8 8
+#define SKA_RUN_s8_u8 8
+#define SKA_RUN_s8_s8 8
 
-/* r0 weights, r1 inputs (a word's address), r2 s, r12 the inputs' end. */
-SKA_ASSEMBLY void ska_run_s16_s16(void *w, const void *x, int32_t s, ska_index n, uint32_t offset)
-{
-    __asm__(".syntax unified\n"
-            "push   {r4-r7, lr}\n"
-            "mov    r4, r8\n"
-            "mov    r5, r9\n"
-            "push   {r4, r5}\n"
-            "lsls   r3, r3, #1\n"
-            "adds   r3, r1\n"
-            "mov    r12, r3\n"
-            "ldr    r3, [sp, #28]\n"
-            "lsls   r3, r3, #16\n"
-            "movs   r4, #1\n"
-            "lsls   r4, r4, #31\n"
-            "mov    r9, r4\n"
-            "ldr    r4, 5f\n"
-            "mov    r8, r4\n"
-            "movs   r4, #16\n"
-            ".p2align 2\n"
-            "9:\n" SKA_LEARN_TWO("0", "0", "2", "1") SKA_LEARN_TWO("4", "4", "6", "2")
-            SKA_LEARN_TWO("8", "8", "10", "3") SKA_LEARN_TWO("12", "12", "14", "4")
-            "adds   r0, #16\n"
-            "adds   r1, #16\n"
-            "cmp    r1, r12\n"
-            "bne    9b\n"
-            "pop    {r4, r5}\n"
-            "mov    r8, r4\n"
-            "mov    r9, r5\n"
-            "pop    {r4-r7, pc}\n" SKA_SATURATED("10", "11") SKA_SATURATED("12", "13") SKA_SATURATED("20", "21")
-            SKA_SATURATED("22", "23") SKA_SATURATED("30", "31") SKA_SATURATED("32", "33") SKA_SATURATED("40", "41")
-            SKA_SATURATED("42", "43")
-            ".p2align 2\n"
-            "5: .word 53685 << 16\n"); /* SKA_LATTICE_I */
-}
+/* r0 weights, r1 inputs, r2 s, r12 the inputs' end. */
+#define SKA_DEFINE_RUN(w_format, w_bytes, x_format, x_bytes)                                                           \
+    SKA_ASSEMBLY void ska_run_##w_format##_##x_format(void *w, const void *x, int32_t s, ska_index n, uint32_t offset) \
+    {                                                                                                                  \
+        __asm__(".syntax unified\n"                                                                                    \
+                "push   {r4-r7, lr}\n"                                                                                 \
+                "mov    r4, r8\n"                                                                                      \
+                "mov    r5, r9\n"                                                                                      \
+                "push   {r4, r5}\n"                                                                                    \
+                "lsls   r3, r3, #" #x_bytes "-1\n"                                                                     \
+                "adds   r3, r1\n"                                                                                      \
+                "mov    r12, r3\n"                                                                                     \
+                "lsls   r2, r2, #16-8*" #w_bytes "\n"                                                                  \
+                "ldr    r3, [sp, #28]\n"                                                                               \
+                "lsls   r3, r3, #16\n"                                                                                 \
+                "movs   r4, #1\n"                                                                                      \
+                "lsls   r4, r4, #31\n"                                                                                 \
+                "mov    r9, r4\n"                                                                                      \
+                "ldr    r4, 9f\n"                                                                                     \
+                "mov    r8, r4\n"                                                                                      \
+                "movs   r4, #8*" #w_bytes "\n"                                                                         \
+                ".p2align 2\n"                                                                                         \
+                "8:\n" SKA_EIGHT_##x_format(SKA_ONE_##w_format) "adds   r0, #8*" #w_bytes "\n"                        \
+                "cmp    r1, r12\n"                                                                                     \
+                "bne    8b\n"                                                                                         \
+                "pop    {r4, r5}\n"                                                                                    \
+                "mov    r8, r4\n"                                                                                      \
+                "mov    r9, r5\n"                                                                                      \
+                "pop    {r4-r7, pc}\n" SKA_SATURATED("10") SKA_SATURATED("11") SKA_SATURATED("12") SKA_SATURATED("13")     \
+                    SKA_SATURATED("14") SKA_SATURATED("15") SKA_SATURATED("16") SKA_SATURATED("17") ".p2align 2\n"         \
+                "9: .word 53685 << 16\n"); /* SKA_LATTICE_I */                                                        \
+    }
+SKA_DEFINE_RUN(s16, 2, s16, 2)
+SKA_DEFINE_RUN(s16, 2, u8, 1)
+SKA_DEFINE_RUN(s16, 2, s8, 1)
+SKA_DEFINE_RUN(s8, 1, u8, 1)
+SKA_DEFINE_RUN(s8, 1, s8, 1)
 
 #endif
