@@ -37,11 +37,12 @@ SKA_DEFINE_LEARN_ONE(s16, 16)
     {                                                                                                                  \
         ska_##w_format *w = (ska_##w_format *)weights + at_w;                                                          \
         const ska_##x_format *x = (const ska_##x_format *)inputs + at_x;                                               \
+        const ska_index some = SKA_RUN_##w_format##_##x_format;                                                        \
         ska_index learnt;                                                                                              \
         for (; n; n -= learnt, w += learnt, x += learnt) {                                                             \
             learnt = 1;                                                                                                \
-            if (SKA_RUN_##w_format##_##x_format && n >= SKA_RUN_##w_format##_##x_format && !((uintptr_t)x & 3U)) {     \
-                learnt = n & ~(ska_index)(SKA_RUN_##w_format##_##x_format - 1);                                        \
+            if (some && n >= some && !((uintptr_t)x & 3U)) {                                                           \
+                learnt = n & ~(some - 1);                                                                                \
                 ska_run_##w_format##_##x_format(w, x, s, learnt, offset);                                              \
             } else {                                                                                                   \
                 ska_learn_one_##w_format(w, s, *x, offset);                                                            \
@@ -49,6 +50,8 @@ SKA_DEFINE_LEARN_ONE(s16, 16)
             offset = (uint16_t)(offset + learnt * SKA_LATTICE_I);                                                      \
         }                                                                                                              \
     }
+/* Where one instruction saturates, outer_update's loop is as fast as this without a routine for runs. */
+#if SKA_RUN_s16_s16 || !defined(__ARM_FEATURE_SAT)
 #define SKA_LEARN_s16_s16_s16_32 1
 #define SKA_LEARN_s16_s16_s8_32 1
 #define SKA_LEARN_s16_s16_u8_32 1
@@ -59,6 +62,7 @@ SKA_DEFINE_LEARN(s16, s8)
 SKA_DEFINE_LEARN(s16, u8)
 SKA_DEFINE_LEARN(s8, s8)
 SKA_DEFINE_LEARN(s8, u8)
+#endif
 
 #define SKA_HAS_LEARN__(w, s, x, bits) SKA_LEARN_##w##_##s##_##x##_##bits
 #define SKA_HAS_LEARN_(w, s, x, bits) SKA_HAS_LEARN__(w, s, x, bits)
