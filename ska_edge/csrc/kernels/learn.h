@@ -20,7 +20,7 @@
 #define SKA_DEFINE_LEARN_ONE(format, bits)                                                                             \
     SKA_INLINE void ska_learn_one_##format(ska_##format *w, int32_t s, int32_t x, uint16_t offset)                     \
     {                                                                                                                  \
-        const int32_t from = (int32_t)((uint32_t)*w << (32 - bits) | (uint32_t)offset << (16 - bits));                 \
+        const int32_t from = *w * ((int32_t)1 << (32 - bits)) + (int32_t)offset * (1 << (16 - bits));                  \
         int32_t v;                                                                                                     \
         if (__builtin_expect(__builtin_add_overflow(from, s * ((int32_t)1 << (16 - bits)) * x, &v), 0)) {              \
             v = from < 0 ? INT32_MIN : INT32_MAX;                                                                      \
@@ -42,7 +42,7 @@ SKA_DEFINE_LEARN_ONE(s16, 16)
         for (; n; n -= learnt, w += learnt, x += learnt) {                                                             \
             learnt = 1;                                                                                                \
             if (some && n >= some && !((uintptr_t)x & 3U)) {                                                           \
-                learnt = n & ~(some - 1);                                                                                \
+                learnt = n & ~(some - 1);                                                                              \
                 ska_run_##w_format##_##x_format(w, x, s, learnt, offset);                                              \
             } else {                                                                                                   \
                 ska_learn_one_##w_format(w, s, *x, offset);                                                            \
