@@ -80,8 +80,8 @@ def test_one_lsb_in_a_kernel_is_caught(target: str, monkeypatch: pytest.MonkeyPa
     shutil.copytree(INCLUDE, changed)
     kernel = changed / "kernels/outer_update.h"
     text = kernel.read_text()
-    assert "SKA_SCALED(offset, shift);" in text
-    kernel.write_text(text.replace("SKA_SCALED(offset, shift);", "SKA_SCALED(offset, shift) + 1;"))
+    assert "SKA_LOAD(SKA_S, s, j);" in text
+    kernel.write_text(text.replace("SKA_LOAD(SKA_S, s, j);", "SKA_LOAD(SKA_S, s, j) + 1;"))
     monkeypatch.setattr("ska_edge.toolchain.INCLUDE", changed)
     program = digits_model()
     with opened(target) as executor:

@@ -22,10 +22,8 @@
     {                                                                                                                  \
         const int32_t from = *w * ((int32_t)1 << (32 - bits)) + (int32_t)offset * (1 << (16 - bits));                  \
         int32_t v;                                                                                                     \
-        if (__builtin_expect(__builtin_add_overflow(from, s * ((int32_t)1 << (16 - bits)) * x, &v), 0)) {              \
-            v = from < 0 ? INT32_MIN : INT32_MAX;                                                                      \
-        }                                                                                                              \
-        *w = (ska_##format)(v >> (32 - bits));                                                                         \
+        const int over = __builtin_add_overflow(from, s * ((int32_t)1 << (16 - bits)) * x, &v);                        \
+        *w = (ska_##format)(!__builtin_expect(over, 0) ? v >> (32 - bits) : from < 0 ? INT##bits##_MIN : INT##bits##_MAX); \
     }
 SKA_DEFINE_LEARN_ONE(s8, 8)
 SKA_DEFINE_LEARN_ONE(s16, 16)
