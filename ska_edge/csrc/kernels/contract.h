@@ -34,11 +34,13 @@ static void SKA_NAME(void *out, const void *a, const void *b, const void *c, ska
             SKA_SUMS(sum, SKA_AT(SKA_A, a, at_a), a_row * sizeof(SKA_GLUE(ska_, SKA_A)), SKA_AT(SKA_B, b, at_b), sums);
 #else
             ska_index i;
+            SKA_UNROLLED
             for (k = 0; k < SKA_ROWS; k++) {
                 sum[k] = 0;
             }
             for (i = 0; i < sums; i++) {
                 const SKA_FACTOR x = (SKA_FACTOR)SKA_LOAD(SKA_B, b, at_b + i * SKA_B_STEP);
+                SKA_UNROLLED
                 for (k = 0; k < SKA_ROWS; k++) {
                     sum[k] += (SKA_FACTOR)SKA_LOAD(SKA_A, a, at_a + k * a_row + i * SKA_A_STEP) * x;
                 }

@@ -27,12 +27,16 @@
 #if defined(__AVR__)
 #define SKA_ROWS_IN_C_32 1
 #define SKA_ROWS_IN_C_64 1
+#define SKA_UNROLLED
 #elif defined(__ARM_ARCH_6M__)
 #define SKA_ROWS_IN_C_32 2
 #define SKA_ROWS_IN_C_64 1
 #else
 #define SKA_ROWS_IN_C_32 4
 #define SKA_ROWS_IN_C_64 2
+#endif
+#ifndef SKA_UNROLLED
+#define SKA_UNROLLED _Pragma("GCC unroll 4") /* sums[k] become registers only then */
 #endif
 
 #ifndef SKA_RUN_s16_s16
