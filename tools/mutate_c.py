@@ -5,8 +5,8 @@
 Every integer becomes one more and one less; `+` and `-`, `<<` and `>>`, `<` and `<=`, `>` and `>=`, `==` and `!=`
 change places.  A mutant lives in a copy of `csrc`; it is compiled with gcc and held against the oracle on the
 hand-computed vectors and random Programs of the primitives that its file is part of, and no byte may change that no
-output owns.  What is Arm's own is judged in QEMU's Cortex-M4.  Not compiling, crashing, differing and taking longer
-than two minutes all count as noticed.
+output owns.  What is Arm's own, where numbers in assembly change too, is judged in QEMU's Cortex-M4 and M0.  Not
+compiling, crashing, differing and taking longer than two minutes all count as noticed.
 
 FILES are names of kernels, as in `flow.h`.  Exit code 1 if a mutant survives.
 """
@@ -55,14 +55,23 @@ USERS = {  # files that several primitives include
     "interpolate.h": ("lut", "flow"),
     "contract_any.h": ("contract",),
 }
-ARM = ("dot.h", "learn.h", "contract.h", "outer_update.h")  # have lines that only Arm compiles
+ARM = {  # files with lines that only Arm compiles: where they run
+    "armv7em.h": ("qemu-m4",),
+    "armv6m.h": ("qemu-m0",),
+    "dot.h": ("qemu-m4", "qemu-m0"),
+    "learn.h": ("qemu-m4", "qemu-m0"),
+    "contract.h": ("qemu-m4",),
+    "outer_update.h": ("qemu-m4",),
+}
+ARM_ALONE = ("armv7em.h", "armv6m.h", "dot.h", "learn.h")
 SKIPPED = ("end.h",)  # forgets macros
 TOKEN = re.compile(
-    r"(?P<skip>/\*.*?\*/|^\s*#.*?$(?<!\\)|\"[^\"]*\"|->|\+\+|--|\b[A-Za-z_]\w*\b)"
+    r"(?P<skip>/\*.*?\*/|^\s*#[^\n]*|\"[^\"]*\"|->|\+\+|--|\b[A-Za-z_]\w*\b)"
     r"|(?P<number>\b(?:0[xX][0-9A-Fa-f]+|\d+)(?=[uUlL]*\b))"
     r"|(?P<swap><<|>>|<=|>=|==|!=|[+\-<>]=?)",
     re.DOTALL | re.MULTILINE,
 )
+ASSEMBLY = re.compile(r"#(\d+)")
 SWAPS = {
     "+": "-",
     "-": "+",
@@ -85,7 +94,7 @@ EQUIVALENT = {  # file, a piece of the changed line that only the mutant has: wh
     ("pool.h", "best = v >= best"): "of equals it does not matter which",
     ("contract_any.h", "return 2;"): "anything but 0 means that there is more",
     ("contract_any.h", "out_index[4]"): ROOM,
-    ("contract_any.h", "index[7]"): ROOM,
+    ("contract_any.h", " index[6]"): ROOM,
 }
 
 
@@ -113,23 +122,30 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
     """Every mutant of a file, from top to bottom."""
     source = path.read_text()
     for found in TOKEN.finditer(source):
-        old = found.group("number") or found.group("swap")
-        if not old:
-            continue
         if found.group("number"):
-            value = int(old, 0)
-            changed = [str(value + 1), *([str(value - 1)] if value else [])]
+            places = [(found.start(), _neighbours(found.group("number")))]
+        elif found.group("swap") in SWAPS:
+            places = [(found.start(), (found.group("swap"), [SWAPS[found.group("swap")]]))]
+        elif found.group().startswith('"'):
+            places = [(at.start(1), _neighbours(at.group(1))) for at in ASSEMBLY.finditer(source, *found.span())]
         else:
-            changed = [SWAPS[old]] if old in SWAPS else []
-        for new in changed:
-            text = source[: found.start()] + new + source[found.end() :]
-            yield Mutant(path.name, found.start(), old, new, text)
+            continue
+        for start, (old, changed) in places:
+            for new in changed:
+                text = source[:start] + new + source[start + len(old) :]
+                yield Mutant(path.name, start, old, new, text)
+
+
+def _neighbours(number: str) -> tuple[str, list[str]]:
+    """A number as it is written, and the one above and the one below, which is not negative."""
+    value = int(number, 0)
+    return number, [str(value + 1), *([str(value - 1)] if value else [])]
 
 
 def checks_of(file: str) -> list[Callable[[], None]]:
     """What judges a file: vectors and random Programs of its primitives, or networks in QEMU."""
-    arm = [check_in_qemu(profile) for profile in ("w16d15", "w16d8", "w8d8")] if file in ARM else []
-    if file in ("dot.h", "learn.h"):
+    arm = [check_in_qemu(core, profile) for core in ARM.get(file, ()) for profile in ("w16d15", "w16d8", "w8d8")]
+    if file in ARM_ALONE:
         return arm
     verbs = USERS.get(file, (file.removesuffix(".h"),))
     checks: list[Callable[[], None]] = []
@@ -198,8 +214,8 @@ def contraction(axes: str) -> Case:
     return Case(program, [run, run])
 
 
-def check_in_qemu(profile: str) -> Callable[[], None]:
-    """A few digits learnt on an emulated Cortex-M4, step by step; odd widths, so that pairs leave one over."""
+def check_in_qemu(core: str, profile: str) -> Callable[[], None]:
+    """A few digits learnt on an emulated core, step by step; odd widths, so that pairs leave one over."""
     from ska_edge.backends import open_executor
 
     digits = load_dataset("digits")
@@ -213,7 +229,7 @@ def check_in_qemu(profile: str) -> Callable[[], None]:
         for program in programs:
             rows = encode(program, digits.samples[:6])
             runs = [{"x": x, "label": label} for x, label in zip(rows, digits.labels[:6], strict=True)]
-            check_in_step(open_executor("qemu-m4", program), program, "learn", runs)
+            check_in_step(open_executor(core, program), program, "learn", runs)
 
     return check
 
