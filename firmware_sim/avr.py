@@ -17,6 +17,7 @@ from .errors import BudgetError, ImageError, InstructionError, MissingError, Run
 from .image import Image
 from .profile import Share
 from .report import Report
+from .stack import stack_bound
 from .timing import Cycles
 
 RUNNER = Path(__file__).parent / "avr_runner.c"
@@ -222,7 +223,7 @@ def avr_report(machine: AvrMachine, ended: str) -> Report:
         machine.instructions,
         total,
         machine.stack_used,
-        None,
+        stack_bound(machine.image),
         machine.image.static_bytes,
         machine.image.stored_bytes,
         functions,

@@ -19,6 +19,7 @@
 #define QUIET_CYCLES 50000U /* after a byte went in, its arrival may still be under way for so long */
 #define PLACES 4096
 #define DEEPEST 200
+#define SETTLING 4 /* instructions from one half of a new stack pointer to the other, at most */
 
 typedef struct {
     int32_t parent;
@@ -38,6 +39,8 @@ static place places[PLACES];
 static int place_count, here;
 static uint8_t *starts;
 static uint64_t awake, instructions;
+static int settling;
+static uint16_t last_half;
 static uint32_t words;
 
 static void on_byte(struct avr_irq_t *irq, uint32_t value, void *unused)
@@ -93,6 +96,9 @@ static int is_call(uint16_t code)
 {
     return (code & 0xFE0EU) == 0x940EU || (code & 0xF000U) == 0xD000U || code == 0x9509U || code == 0x9519U;
 }
+
+/* OUT of a half of the stack pointer, which is no address until the other half is written too */
+static int is_half(uint16_t code) { return (code & 0xFE0FU) == 0xBE0DU || (code & 0xFE0FU) == 0xBE0EU; }
 
 static void follow(uint32_t from, uint16_t code)
 {
@@ -151,7 +157,13 @@ static int run(uint64_t budget, uint32_t statics_end)
             counts[1] += taken;
             instructions++;
             awake += taken;
-            if (pointer < places[here].lowest && pointer > 0x100U) {
+            if (is_half(code)) {
+                settling = settling && (code & 3U) != (last_half & 3U) ? 0 : SETTLING;
+                last_half = code;
+            } else if (settling) {
+                settling--;
+            }
+            if (!settling && pointer < places[here].lowest && pointer > 0x100U) {
                 places[here].lowest = pointer;
                 if (pointer < statics_end) {
                     return 3;
