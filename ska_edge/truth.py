@@ -28,6 +28,7 @@ from .emulator import SIMAVR_BAUD
 from .errors import MissingError, SkaError
 from .firmware import build, machine_flags
 from .fixed import pack
+from .ibex import build_ibex
 from .lowering import lower
 from .network import Network
 from .operations import Kind
@@ -85,6 +86,7 @@ def truths(skipped: dict[str, str], packages: Path | None = None) -> Iterator[Ro
     groups: dict[str, Callable[[Path], Iterator[Row]]] = {
         "rp2040js": lambda folder: _rp2040js(folder, packages),
         "simavr": _simavr,
+        "Ibex RTL": _ibex,
         "published cycles": _published,
     }
     for name, rows in groups.items():
@@ -222,6 +224,55 @@ def _simavr(folder: Path) -> Iterator[Row]:
         kernel = f"ska_learn, digits 64-16-10 {bits}, {CALLS} samples: cycles"
         source = "simavr's own cycle counter at entry and return, no profile"
         yield Row("simavr", "avr5", kernel, source, "", mine, mine, mine, theirs, 0.0)
+
+
+def _ibex(folder: Path) -> Iterator[Row]:
+    """The same call, from the same registers and memory, in the core's own RTL."""
+    ibex, board, tool = build_ibex(folder), load_board("qemu_rv32"), find_compiler("zig")
+    source = f"lowRISC, Ibex RTL {ibex.version}, ibex_top in configuration small, compiled by Verilator; {_SAME}"
+
+    def rows(machine: Machine, function: str, kernel: str, *arguments: int) -> Iterator[Row]:
+        found = ibex.call(machine, function, *arguments)
+        instructions = float(found.instructions)
+        for unit, (low, nominal, high), truth in (
+            ("instructions", (instructions,) * 3, found.rtl_instructions),
+            ("cycles", found.cycles, found.rtl_cycles),
+        ):
+            title = machine.core.title
+            yield Row("Ibex RTL", title, f"{kernel}: {unit}", source, "", nominal, low, high, float(truth), 0.0)
+
+    for bits, program, stream in _models():
+        machine = Machine(build(program, board, folder / bits).elf, board)
+        machine.run()
+        sample = next(program.of_kind(Kind.SAMPLE))
+        place = machine.image.symbol("ska_memory").address + _offset(program, sample.name)
+        for name in ("ska_learn", "ska_predict"):
+            machine.write(place, pack(stream["x"][0], sample.format))
+            yield from rows(machine, name, f"{name}, digits 64-16-10 {bits}", place, int(stream["label"][0]))
+    every = folder / "every.S"
+    every.write_text(_every())
+    machine = _assembled(tool, board, every, folder / "every.elf")
+    yield from rows(machine, "kernel", "every kind of instruction of the table, 100 turns", 100, 12345, -7)
+
+
+_SAME = "from the same registers and memory, memory afterwards equal"
+
+
+def _every() -> str:
+    """A loop over all rows of the table: a0 turns, numbers a1 and a2."""
+    pairs = ["mul", "mulh", "mulhu", "mulhsu", "div", "divu", "rem", "remu", "add", "sub", "xor", "sll", "sra", "sltu"]
+    body = [f"{name} t0, a1, a2" for name in pairs] + ["csrr t0, mscratch", "fence", "nop", "lui t0, 0x12345"]
+    body += [
+        f"{store} a1, -16(sp)\n    {load} t0, -16(sp)" for store, load in (("sw", "lw"), ("sh", "lhu"), ("sb", "lb"))
+    ]
+    body += [".balign 4\n    c.nop\n    j 2f\n    c.nop\n2:  add t0, a1, a2"]  # a wide target that is not aligned
+    body += [f"{branch} a1, a2, 3f\n    c.nop\n3:  c.nop" for branch in ("beq", "bne", "blt", "bge", "bltu", "bgeu")]
+    body += ["jal t1, 4f\n4:  la t1, 5f\n    jalr t2, t1\n5:  c.nop"]
+    lines = "\n    ".join(body)
+    return (
+        f".text\n.balign 4\n.globl kernel\n.type kernel, @function\nkernel:\n1:\n    {lines}\n"
+        "    addi a0, a0, -1\n    bnez a0, 1b\n    ret\n.size kernel, . - kernel\n"
+    )
 
 
 # --- published cycles ---------------------------------------------------------------------------------------------
