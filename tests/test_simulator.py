@@ -203,13 +203,19 @@ def test_trace_is_balanced(board: str, folder: Path) -> None:
     events = traced["traceEvents"]
     assert traced["otherData"]["complete"]
     assert all(a["ts"] <= b["ts"] for a, b in pairwise(events))
-    depth = 0
+    inside: list[tuple[str, float]] = []
+    learning = []
     for event in events:
-        depth += 1 if event["ph"] == "B" else -1
-        assert depth >= 0
-    assert depth == 0
-    learnt = sum(event.get("name") == "ska_learn" for event in events)
-    assert learnt == (SAMPLES if board == "arduino_uno" else 1)
+        if event["ph"] == "B":
+            inside.append((event["name"], event["ts"]))
+        else:
+            name, entered = inside.pop()
+            learning += [event["ts"] - entered] if name == "ska_learn" else []
+    assert not inside
+    assert len(learning) == (SAMPLES if board == "arduino_uno" else 1)
+    if board == "arduino_uno":
+        report_of = simulated(folder, board).learning
+        assert sum(learning) * (report_of.clock_hz or 0) / 1e6 == report_of.functions["ska_learn"].total.nominal
 
 
 # --- what goes wrong ---------------------------------------------------------------------------------------------
