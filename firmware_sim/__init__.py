@@ -35,7 +35,7 @@ def run(
     if found.core.name.startswith("avr"):
         from .avr import run_avr
 
-        return run_avr(elf, found, inputs, cycles, clock_hz)
+        return run_avr(elf, found, inputs, cycles, clock_hz)[0]
     machine = Machine(elf, found, clock_hz, cycles)
     ended = machine.run()
     if inputs:

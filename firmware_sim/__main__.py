@@ -12,7 +12,7 @@ import click
 
 from . import DEFAULT_CYCLES
 from .catalogue import load_board, load_board_file
-from .errors import RunError, SimError
+from .errors import SimError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,8 +65,6 @@ def simulate(
     if trace_file:
         from .pictures import trace
 
-        if machine is None:
-            raise RunError("trace: not for AVR, which runs in a process of its own")
         _write(trace_file, trace(machine))
     if as_json:
         print(json.dumps(result.to_json()))
@@ -92,9 +90,9 @@ def _write(path: str, text: str) -> None:
 
 def _run(elf: str, board: Any, clock_hz: int | None, cycles: int, inputs: bytes) -> tuple[Any, Any]:
     if board.core.name.startswith("avr"):
-        from . import run
+        from .avr import run_avr
 
-        return run(elf, board, inputs, cycles, clock_hz), None
+        return run_avr(elf, board, inputs, cycles, clock_hz)
     from .machine import Machine
     from .report import report
 

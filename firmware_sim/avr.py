@@ -11,12 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from .activity import Activity, Operation, load_activity
+from .calltree import History
 from .catalogue import Board, load_board
 from .energy import energy
 from .errors import BudgetError, ImageError, InstructionError, MissingError, RunError, StackOverflowError
 from .image import Image
 from .profile import Share
 from .report import Report
+from .stack import stack_bound
 from .timing import Cycles
 
 RUNNER = Path(__file__).parent / "avr_runner.c"
@@ -24,14 +26,19 @@ HEADER = Path("/usr/include/simavr/sim_avr.h")
 DATA_SPACE = 0x800000  # where avr-gcc's ELF files put what lies in RAM
 ASLEEP, CRASHED, SPENT, OVERFLOWN, HALTED = range(5)
 ALL_COUNTS = 0xFFFFFFFF
+EVENTS = 1 << 20
 DEFAULT_CYCLES = 20_000_000_000
 
 
 class AvrMachine:
     """An ATmega with an image, reset and ready; the same verbs as `machine.Machine`, as far as simavr has them.
 
+    `core_title`: the core in words.
+
     Raises MissingError without libsimavr or a compiler, ImageError where the image is not for AVR.
     """
+
+    core_title = "AVR in simavr"
 
     def __init__(
         self, elf: str | Path | Image, board: str | Board, clock_hz: int | None = None, budget: int = DEFAULT_CYCLES
@@ -57,8 +64,9 @@ class AvrMachine:
         self.stack_bottom = max(self.image.static_end - DATA_SPACE, self.board.data.origin)
         self.stack_top = self.board.data.origin + self.board.data.bytes - 1
         numbers = (self.clock_hz, budget, self.stack_bottom)
+        self._events, self._history = folder / "events.bin", History((), {}, True)
         self._child = subprocess.Popen(
-            [str(runner), str(self.image.path), mcu, *map(str, numbers), str(starts)],
+            [str(runner), str(self.image.path), mcu, *map(str, numbers), str(starts), str(self._events), str(EVENTS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -113,7 +121,14 @@ class AvrMachine:
                 found[number] = (parent, function, site, rows)
             else:
                 rows[int(words[0])] = (int(words[1]), int(words[2]))
+        moments = list(struct.iter_unpack("<QQ", self._events.read_bytes()))
+        places = {number: (parent, function) for number, (parent, function, _, _) in found.items()}
+        self._history = History(moments, places, len(moments) < EVENTS)
         return found
+
+    def history(self) -> History:
+        """When it was in which function; known once `counts` has ended the run."""
+        return self._history
 
     def _write(self, data: bytes) -> None:
         assert self._child.stdin is not None
@@ -214,7 +229,7 @@ def avr_report(machine: AvrMachine, ended: str) -> Report:
     return Report(
         str(machine.image.path),
         machine.board.name,
-        "AVR in simavr",
+        machine.core_title,
         "published",
         machine.clock_hz,
         ended,
@@ -222,7 +237,7 @@ def avr_report(machine: AvrMachine, ended: str) -> Report:
         machine.instructions,
         total,
         machine.stack_used,
-        None,
+        stack_bound(machine.image),
         machine.image.static_bytes,
         machine.image.stored_bytes,
         functions,
@@ -233,13 +248,15 @@ def avr_report(machine: AvrMachine, ended: str) -> Report:
     )
 
 
-def run_avr(elf: str | Path, board: Board, inputs: bytes, cycles: int, clock_hz: int | None) -> Report:
-    """Run an image and report, as `firmware_sim.run`."""
+def run_avr(
+    elf: str | Path, board: Board, inputs: bytes, cycles: int, clock_hz: int | None
+) -> tuple[Report, AvrMachine]:
+    """Run an image and report, as `firmware_sim.run`; the machine has ended and knows its history."""
     with AvrMachine(elf, board, clock_hz, cycles) as machine:
         ended = machine.run()
         if inputs:
             machine.output += machine.send(inputs)
-        return avr_report(machine, ended)
+        return avr_report(machine, ended), machine
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

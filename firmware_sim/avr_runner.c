@@ -1,8 +1,9 @@
 /* Runs an AVR image in simavr (libsimavr) and counts: instructions and cycles by program address and call path.
  *
- *   avr_runner FIRMWARE.elf MCU CLOCK_HZ BUDGET STATICS_END STARTS.bin
+ *   avr_runner FIRMWARE.elf MCU CLOCK_HZ BUDGET STATICS_END STARTS.bin EVENTS.bin EVENTS
  *
- * STARTS.bin: little-endian u32 byte addresses of functions, for tail calls.  On standard input come requests:
+ * STARTS.bin: little-endian u32 byte addresses of functions, for tail calls.  EVENTS.bin gets pairs of u64, cycles and
+ * place, wherever the place changes, EVENTS at most.  On standard input come requests:
  *   u32 count, bytes    put them onto USART0 and run until the core sleeps with nothing left to come
  *   u32 0xFFFFFFFF      print what was counted, then end
  * Each run answers with one line: state cycles instructions lowest_sp pc, then what was sent as hexadecimal digits.
@@ -19,6 +20,7 @@
 #define QUIET_CYCLES 50000U /* after a byte went in, its arrival may still be under way for so long */
 #define PLACES 4096
 #define DEEPEST 200
+#define SETTLING 4 /* instructions from one half of a new stack pointer to the other, at most */
 
 typedef struct {
     int32_t parent;
@@ -38,6 +40,10 @@ static place places[PLACES];
 static int place_count, here;
 static uint8_t *starts;
 static uint64_t awake, instructions;
+static FILE *events;
+static uint64_t events_left;
+static int settling;
+static uint16_t last_half;
 static uint32_t words;
 
 static void on_byte(struct avr_irq_t *irq, uint32_t value, void *unused)
@@ -89,10 +95,22 @@ static int child(int parent, uint32_t function, uint32_t site, uint32_t back)
     return n;
 }
 
+static void note(void)
+{
+    const uint64_t event[2] = {awake, (uint64_t)here};
+    if (events_left) {
+        events_left--;
+        fwrite(event, sizeof event, 1, events);
+    }
+}
+
 static int is_call(uint16_t code)
 {
     return (code & 0xFE0EU) == 0x940EU || (code & 0xF000U) == 0xD000U || code == 0x9509U || code == 0x9519U;
 }
+
+/* OUT of a half of the stack pointer, which is no address until the other half is written too */
+static int is_half(uint16_t code) { return (code & 0xFE0FU) == 0xBE0DU || (code & 0xFE0FU) == 0xBE0EU; }
 
 static void follow(uint32_t from, uint16_t code)
 {
@@ -136,6 +154,7 @@ static int run(uint64_t budget, uint32_t statics_end)
         const avr_cycle_count_t before = avr->cycle;
         const int running = avr->state == cpu_Running;
         const uint16_t code = opcode(from);
+        const int was = here;
         if (waiting_first < waiting_end && !stopped && before - last_fed > 64U) {
             avr_raise_irq(to_core, waiting[waiting_first++]);
             last_fed = before;
@@ -151,13 +170,22 @@ static int run(uint64_t budget, uint32_t statics_end)
             counts[1] += taken;
             instructions++;
             awake += taken;
-            if (pointer < places[here].lowest && pointer > 0x100U) {
+            if (is_half(code)) {
+                settling = settling && (code & 3U) != (last_half & 3U) ? 0 : SETTLING;
+                last_half = code;
+            } else if (settling) {
+                settling--;
+            }
+            if (!settling && pointer < places[here].lowest && pointer > 0x100U) {
                 places[here].lowest = pointer;
                 if (pointer < statics_end) {
                     return 3;
                 }
             }
             follow(from, code);
+            if (here != was) {
+                note();
+            }
             if (awake >= budget) {
                 return 2;
             }
@@ -176,8 +204,8 @@ int main(int argc, char **argv)
     uint32_t flags = 0, count, address;
     uint64_t budget;
     FILE *file;
-    if (argc != 7 || elf_read_firmware(argv[1], &firmware)) {
-        fprintf(stderr, "usage: avr_runner FIRMWARE.elf MCU CLOCK_HZ BUDGET STATICS_END STARTS.bin\n");
+    if (argc != 9 || elf_read_firmware(argv[1], &firmware)) {
+        fprintf(stderr, "usage: avr_runner FIRMWARE.elf MCU CLOCK_HZ BUDGET STATICS_END STARTS.bin EVENTS.bin EVENTS\n");
         return 2;
     }
     firmware.frequency = (uint32_t)strtoul(argv[3], NULL, 10);
@@ -192,7 +220,9 @@ int main(int argc, char **argv)
     words = (avr->flashend + 1U) / 2U;
     starts = calloc(words, 1);
     file = fopen(argv[6], "rb");
-    if (!starts || !file) {
+    events = fopen(argv[7], "wb");
+    events_left = strtoull(argv[8], NULL, 10);
+    if (!starts || !file || !events) {
         return 2;
     }
     while (fread(&address, 4, 1, file) == 1) {
@@ -207,6 +237,7 @@ int main(int argc, char **argv)
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUT_XON), on_xon, NULL);
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUT_XOFF), on_xoff, NULL);
     here = child(-1, 0, 0, UINT32_MAX);
+    note();
     budget = strtoull(argv[4], NULL, 10);
     while (fread(&count, 4, 1, stdin) == 1 && count != UINT32_MAX) {
         int why;
@@ -227,6 +258,7 @@ int main(int argc, char **argv)
                avr->pc);
         fflush(stdout);
     }
+    fclose(events);
     print_counts();
     return 0;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .decode import BRANCH, CALL, INDIRECT, INDIRECT_CALL, JUMP, RETURN, Instruction
@@ -20,6 +21,26 @@ class Place:
     site: int
     back: int
     depth: int
+
+
+@dataclass(frozen=True)
+class History:
+    """When a core was where: cycles and place at every change, and of each place its parent and function.
+
+    `complete`: whether all changes found room.
+    """
+
+    moments: Sequence[tuple[float, int]]
+    places: Mapping[int, tuple[int, int]]
+    complete: bool
+
+    def path(self, place: int) -> list[int]:
+        """Places from the outermost call to this one, the beginning left out."""
+        found = []
+        while place > 0:
+            found.append(place)
+            place = self.places[place][0]
+        return found[::-1]
 
 
 class CallTree:
@@ -60,11 +81,3 @@ class CallTree:
                     here.parent, target, here.site, here.back
                 )  # a tail call: its caller's return is its own
         return place
-
-    def path(self, place: int) -> list[int]:
-        """Places from the outermost call to this one, the beginning left out."""
-        found = []
-        while place > 0:
-            found.append(place)
-            place = self.places[place].parent
-        return found[::-1]

@@ -79,6 +79,7 @@ class Image:
             raise ImageError(f"{path}: an image for {machine}; simulated are {', '.join(MACHINES)}")
         self.machine = MACHINES[machine]
         self.entry: int = self._elf["e_entry"]
+        self.flags: int = self._elf["e_flags"]
         self.segments = tuple(
             Segment(segment["p_paddr"], segment["p_vaddr"], segment.data())
             for segment in self._elf.iter_segments()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import engine
-from .calltree import CallTree
+from .calltree import CallTree, History
 from .catalogue import Board, load_board
 from .decode import JUMP, Instruction, open_decoder
 from .errors import (
@@ -468,6 +468,18 @@ class Machine:
         """Instructions so far; those whose condition failed count, as they take their cycle."""
         blocks = self.blocks
         return sum(len(blocks[before].instructions) * count for before, _, _, count in self.counters.rows())
+
+    @property
+    def core_title(self) -> str:
+        """The core in words."""
+        return self.core.title
+
+    def history(self) -> History:
+        """When it was in which function."""
+        count = int(self.counters.header[engine.EVENT])
+        moments = [(float(clock) / engine.TICKS, int(place)) for clock, place in self.counters.events[:count]]
+        places = {number: (one.parent, one.function) for number, one in enumerate(self.tree.places)}
+        return History(moments, places, count < engine.EVENTS)
 
     @property
     def stack_used(self) -> int:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
-from . import engine
 from .activity import Activity, Operation
+from .avr import AvrMachine
 from .errors import SimError
 from .machine import Machine
 from .profile import Profile, profile
@@ -67,36 +67,36 @@ def flame_graph(report: Report) -> str:
     )
 
 
-def trace(machine: Machine) -> str:
+def trace(machine: Machine | AvrMachine) -> str:
     """Functions over time in the Trace Event Format, which Perfetto and chrome://tracing open.
 
     Times are microseconds at the machine's clock, or cycles where it has none.  What no longer fitted the record is
     left out, and said so in `otherData`.
     """
-    count = int(machine.counters.header[engine.EVENT])
+    history = machine.history()
     unit = 1e6 / machine.clock_hz if machine.clock_hz else 1.0
     events: list[dict[str, Any]] = []
     open_places: list[int] = []
     now = 0.0
-    for clock, place in machine.counters.events[:count]:
-        now = float(clock) / engine.TICKS * unit
-        path = machine.tree.path(int(place))
+    for cycles, place in history.moments:
+        now = cycles * unit
+        path = history.path(place)
         shared = 0
         while shared < min(len(path), len(open_places)) and path[shared] == open_places[shared]:
             shared += 1
         for _ in open_places[shared:]:
             events.append({"ph": "E", "ts": now, "pid": 1, "tid": 1})
         for entered in path[shared:]:
-            function = machine.image.function_at(machine.tree.places[entered].function)
+            function = machine.image.function_at(history.places[entered][1])
             events.append({"ph": "B", "ts": now, "pid": 1, "tid": 1, "name": function.name if function else "?"})
         open_places = path
     events += [{"ph": "E", "ts": now, "pid": 1, "tid": 1} for _ in open_places]
     other = {
         "image": machine.image.path.name,
         "board": machine.board.name,
-        "core": machine.core.title,
+        "core": machine.core_title,
         "unit": "us" if machine.clock_hz else "cycles",
-        "complete": count < engine.EVENTS,
+        "complete": history.complete,
     }
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": other})
 

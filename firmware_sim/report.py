@@ -31,7 +31,7 @@ class Report:
     instructions: int
     cycles: Cycles
     stack_bytes: int
-    stack_bound: StackBound | None
+    stack_bound: StackBound
     ram_bytes: int
     flash_bytes: int
     functions: dict[str, Share]
@@ -78,8 +78,8 @@ class Report:
             "cycles": self.cycles.to_json(),
             "seconds": None if seconds is None else seconds._asdict(),
             "stack_bytes": self.stack_bytes,
-            "stack_bound_bytes": self.stack_bound and self.stack_bound.bytes,
-            "stack_bound": self.stack_bound and self.stack_bound.words,
+            "stack_bound_bytes": self.stack_bound.bytes,
+            "stack_bound": self.stack_bound.words,
             "ram_bytes": self.ram_bytes,
             "flash_bytes": self.flash_bytes,
             "functions": [

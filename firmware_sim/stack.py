@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from .avr_stack import avr_bound
 from .decode import (
     BRANCH,
     CALL,
@@ -42,10 +43,10 @@ class _Frame:
     problem: str
 
 
-def stack_bound(image: Image) -> StackBound | None:
-    """The bound for what starts at the image's entry; None for machines without a decoder (AVR)."""
-    if image.machine not in ("arm", "riscv"):
-        return None
+def stack_bound(image: Image) -> StackBound:
+    """The bound for what starts at the image's entry."""
+    if image.machine == "avr":
+        return StackBound(*avr_bound(image))
     decoder = open_decoder(image.machine)
     frames: dict[int, _Frame] = {}
 

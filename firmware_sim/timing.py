@@ -245,7 +245,8 @@ class Timing:
             end = Cycles(1, 1, 1)
         if after is not None and on:
             end = end + self.pair(last, after)
-        if after is not None and not on and not after.narrow and after.address & 2:
+        jumps = not on or (last.ends not in (NEXT, BRANCH) and not last.predicated)  # a jump may lead to the next one
+        if after is not None and jumps and not after.narrow and after.address & 2:
             end = end + self._unaligned
         return [*found, end]
 

@@ -158,7 +158,7 @@ def run_bare(
         _mean(learning, len(samples)),
         _mean(deciding, predicted),
         machine.stack_used,
-        None if bound is None else bound.bytes,
+        bound.bytes,
         learnt,
         tuple(choices),
     )

@@ -28,6 +28,7 @@ from .emulator import SIMAVR_BAUD
 from .errors import MissingError, SkaError
 from .firmware import build, machine_flags
 from .fixed import pack
+from .ibex import build_ibex
 from .lowering import lower
 from .network import Network
 from .operations import Kind
@@ -85,6 +86,7 @@ def truths(skipped: dict[str, str], packages: Path | None = None) -> Iterator[Ro
     groups: dict[str, Callable[[Path], Iterator[Row]]] = {
         "rp2040js": lambda folder: _rp2040js(folder, packages),
         "simavr": _simavr,
+        "Ibex RTL": _ibex,
         "published cycles": _published,
     }
     for name, rows in groups.items():
@@ -224,6 +226,55 @@ def _simavr(folder: Path) -> Iterator[Row]:
         yield Row("simavr", "avr5", kernel, source, "", mine, mine, mine, theirs, 0.0)
 
 
+def _ibex(folder: Path) -> Iterator[Row]:
+    """The same call, from the same registers and memory, in the core's own RTL."""
+    ibex, board, tool = build_ibex(folder), load_board("qemu_rv32"), find_compiler("zig")
+    source = f"lowRISC, Ibex RTL {ibex.version}, ibex_top in configuration small, compiled by Verilator; {_SAME}"
+
+    def rows(machine: Machine, function: str, kernel: str, *arguments: int) -> Iterator[Row]:
+        found = ibex.call(machine, function, *arguments)
+        instructions = float(found.instructions)
+        for unit, (low, nominal, high), truth in (
+            ("instructions", (instructions,) * 3, found.rtl_instructions),
+            ("cycles", found.cycles, found.rtl_cycles),
+        ):
+            title = machine.core.title
+            yield Row("Ibex RTL", title, f"{kernel}: {unit}", source, "", nominal, low, high, float(truth), 0.0)
+
+    for bits, program, stream in _models():
+        machine = Machine(build(program, board, folder / bits).elf, board)
+        machine.run()
+        sample = next(program.of_kind(Kind.SAMPLE))
+        place = machine.image.symbol("ska_memory").address + _offset(program, sample.name)
+        for name in ("ska_learn", "ska_predict"):
+            machine.write(place, pack(stream["x"][0], sample.format))
+            yield from rows(machine, name, f"{name}, digits 64-16-10 {bits}", place, int(stream["label"][0]))
+    every = folder / "every.S"
+    every.write_text(_every())
+    machine = _assembled(tool, board, every, folder / "every.elf")
+    yield from rows(machine, "kernel", "every kind of instruction of the table, 100 turns", 100, 12345, -7)
+
+
+_SAME = "from the same registers and memory, memory afterwards equal"
+
+
+def _every() -> str:
+    """A loop over all rows of the table: a0 turns, numbers a1 and a2."""
+    pairs = ["mul", "mulh", "mulhu", "mulhsu", "div", "divu", "rem", "remu", "add", "sub", "xor", "sll", "sra", "sltu"]
+    body = [f"{name} t0, a1, a2" for name in pairs] + ["csrr t0, mscratch", "fence", "nop", "lui t0, 0x12345"]
+    body += [
+        f"{store} a1, -16(sp)\n    {load} t0, -16(sp)" for store, load in (("sw", "lw"), ("sh", "lhu"), ("sb", "lb"))
+    ]
+    body += [".balign 4\n    c.nop\n    j 2f\n    c.nop\n2:  add t0, a1, a2"]  # a wide target that is not aligned
+    body += [f"{branch} a1, a2, 3f\n    c.nop\n3:  c.nop" for branch in ("beq", "bne", "blt", "bge", "bltu", "bgeu")]
+    body += ["jal t1, 4f\n4:  la t1, 5f\n    jalr t2, t1\n5:  c.nop"]
+    lines = "\n    ".join(body)
+    return (
+        f".text\n.balign 4\n.globl kernel\n.type kernel, @function\nkernel:\n1:\n    {lines}\n"
+        "    addi a0, a0, -1\n    bnez a0, 1b\n    ret\n.size kernel, . - kernel\n"
+    )
+
+
 # --- published cycles ---------------------------------------------------------------------------------------------
 
 _AES = (
@@ -332,19 +383,54 @@ _RV32 = (
 )
 
 
+_NICCLE = (
+    "timonvo, niccle, esp/examples/cycle_counting.rs at cc24cf46: loops counted on the chip by its performance "
+    "counter, code and data in SRAM; our table rests on it"
+)
+C3 = (
+    ("addi; nop; bnez", "1: addi a0, a0, -1\n    nop\n    bnez a0, 1b", 5, "ADD 1, NOP 1, BRANCH_BACK_TAKEN 3"),
+    ("addi; bnez, not aligned", "nop\n1:  addi a0, a0, -1\n    bnez a0, 1b", 4, "ADD 1, BRANCH_BACK_TAKEN 3"),
+    (
+        *("addi; bnez forward; j", "1: addi a0, a0, -1\n    bnez a0, 2f\n    j 3f\n    .balign 4\n2:  j 1b\n3:"),
+        *(6, "ADD 1, BRANCH_FWD_TAKEN 3, JUMP 2"),
+    ),
+    ("addi; beqz; j", "1: addi a0, a0, -1\n    beqz a0, 2f\n    j 1b\n2:", 4, "ADD 1, BRANCH_FWD_NOT_TAKEN 1, JUMP 2"),
+    (
+        *("j; addi; nop; bnez", "1: j 2f\n    .balign 16\n2:  addi a0, a0, -1\n    nop\n    bnez a0, 1b"),
+        *(7, "JUMP 2, ADD 1, NOP 1, BRANCH_BACK_TAKEN 3"),
+    ),
+    (
+        *("lw; add of it; addi; bnez", "1: lw t0, -16(sp)\n    add t1, t1, t0\n    addi a0, a0, -1\n    bnez a0, 1b"),
+        *(7, "LOAD 2, ADD 1, NOP 1, BRANCH_BACK_TAKEN 3"),
+    ),
+    (
+        "xor; sw; nop; nop; addi; nop; bnez",
+        "1: xor t1, t1, zero\n    sw zero, -16(sp)\n    nop\n    nop\n    addi a0, a0, -1\n    nop\n    bnez a0, 1b",
+        *(9, "STORE 1, XOR 1, NOP 1, NOP 1, ADD 1, NOP 1, BRANCH_BACK_TAKEN 3"),
+    ),
+)
+"""One turn of loops that somebody counted on an ESP32-C3: kernel, our instructions, cycles, the source's sum."""
+
+
 def _tables(folder: Path) -> Iterator[Row]:
-    """RV32: loops whose turns the published table gives by addition.  It checks the counting, not the table."""
-    tool, board = find_compiler("zig"), load_board("qemu_rv32")
-    for number, (kernel, body, truth, sum_of) in enumerate(_RV32):
-        source, elf = folder / f"rv{number}.S", folder / f"rv{number}.elf"
-        source.write_text(
-            f".option norvc\n.text\n.balign 4\n.globl kernel\n.type kernel, @function\nkernel:\n1:\n    {body}\n"
-            "    addi a0, a0, -1\n    bnez a0, 1b\n    ret\n.size kernel, . - kernel\n"
-        )
-        machine = _assembled(tool, board, source, elf)
-        low, nominal, high = _turns(machine)
-        note = "table against table"
-        yield Row("Ibex table", machine.core.title, kernel, _IBEX, sum_of, nominal, low, high, truth, 0.0, note)
+    """RV32: turns of loops, by addition from Ibex's published table, which checks the counting; and of an ESP32-C3."""
+    ibex = [
+        (kernel, f".option norvc\n1:  {body}\n    addi a0, a0, -1\n    bnez a0, 1b", truth, quoted)
+        for kernel, body, truth, quoted in _RV32
+    ]
+    for board, loops, reference, source, note in (
+        ("qemu_rv32", ibex, "Ibex table", _IBEX, "table against table"),
+        ("esp32c3_devkit", C3, "ESP32-C3", _NICCLE, ""),
+    ):
+        for number, (kernel, body, truth, quoted) in enumerate(loops):
+            file, elf = folder / f"{board}{number}.S", folder / f"{board}{number}.elf"
+            file.write_text(
+                f".text\n.balign 4\n.globl kernel\n.type kernel, @function\nkernel:\n    {body}\n    ret\n"
+                ".size kernel, . - kernel\n"
+            )
+            machine = _assembled(find_compiler("zig"), load_board(board), file, elf)
+            low, nominal, high = _turns(machine)
+            yield Row(reference, machine.core.title, kernel, source, quoted, nominal, low, high, truth, 0.0, note)
 
 
 def assembly(function: str) -> str:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from firmware_tools import digits_model, digits_stream, learnt_digest, needed
 import firmware_sim
 from firmware_sim import errors
 from firmware_sim.activity import load_activity
+from firmware_sim.avr import AvrMachine
 from firmware_sim.catalogue import board_names, load_board
 from firmware_sim.machine import Machine
 from firmware_sim.pictures import flame_graph, residency, timeline, trace
@@ -91,10 +93,14 @@ def test_learns_the_oracles_bits_and_counts(board: str, folder: Path) -> None:
     assert set(learning.phases()) == {"forward", "flow", "update"}
 
 
-def test_avr_learns_the_oracles_bits(folder: Path) -> None:
+def needs_simavr() -> None:
     needed(lambda: find_compiler("gcc"))
     if not Path("/usr/include/simavr/sim_avr.h").exists():
         pytest.skip("libsimavr-dev is not installed")
+
+
+def test_avr_learns_the_oracles_bits(folder: Path) -> None:
+    needs_simavr()
     done = simulated(folder, "arduino_uno")
     assert done.equal
     assert done.per_sample.low == done.per_sample.high > 100_000
@@ -184,16 +190,32 @@ def test_pictures(folder: Path) -> None:
         timeline(moments, 100, 4096, "a title", "bmp")
 
 
-def test_trace_is_balanced(folder: Path) -> None:
-    made = machine(folder)
-    made.call("ska_learn", made.image.symbol("ska_memory").address, 1)
-    events = json.loads(trace(made))["traceEvents"]
-    depth = 0
+@pytest.mark.parametrize("board", ["qemu_m4", "arduino_uno"])
+def test_trace_is_balanced(board: str, folder: Path) -> None:
+    made: Machine | AvrMachine
+    if board == "arduino_uno":
+        needs_simavr()
+        made = simulated(folder, board).machine
+    else:
+        made = machine(folder)
+        made.call("ska_learn", made.image.symbol("ska_memory").address, 1)
+    traced = json.loads(trace(made))
+    events = traced["traceEvents"]
+    assert traced["otherData"]["complete"]
+    assert all(a["ts"] <= b["ts"] for a, b in pairwise(events))
+    inside: list[tuple[str, float]] = []
+    learning = []
     for event in events:
-        depth += 1 if event["ph"] == "B" else -1
-        assert depth >= 0
-    assert depth == 0
-    assert any(event.get("name") == "ska_learn" for event in events)
+        if event["ph"] == "B":
+            inside.append((event["name"], event["ts"]))
+        else:
+            name, entered = inside.pop()
+            learning += [event["ts"] - entered] if name == "ska_learn" else []
+    assert not inside
+    assert len(learning) == (SAMPLES if board == "arduino_uno" else 1)
+    if board == "arduino_uno":
+        report_of = simulated(folder, board).learning
+        assert sum(learning) * (report_of.clock_hz or 0) / 1e6 == report_of.functions["ska_learn"].total.nominal
 
 
 # --- what goes wrong ---------------------------------------------------------------------------------------------
@@ -326,7 +348,6 @@ def test_simulate_from_the_command_line(tmp_path: Path, folder: Path) -> None:
     ("extra", "words"),
     [
         (["--board", "nowhere"], "not in the catalogue"),
-        (["--board", "arduino_uno", "--trace", "t.json"], "no trace of an AVR"),
         (["--board", "qemu_m4", "--data", "absent.csv"], "give either"),
     ],
 )

@@ -5,7 +5,7 @@ missing=
 for pair in gcc:gcc clang:clang cppcheck:cppcheck cmake:cmake arm-none-eabi-gcc:gcc-arm-none-eabi avr-gcc:gcc-avr \
             riscv64-unknown-elf-gcc:gcc-riscv64-unknown-elf qemu-system-arm:qemu-system-arm \
             qemu-system-riscv32:qemu-system-misc simavr:simavr gdb-multiarch:gdb-multiarch avrdude:avrdude \
-            node:nodejs npm:npm qemu-x86_64:qemu-user chromium:chromium; do
+            node:nodejs npm:npm qemu-x86_64:qemu-user chromium:chromium verilator:verilator make:make g++:g++; do
   command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 for pair in /usr/include/simavr/sim_avr.h:libsimavr-dev /usr/lib/avr/include/avr/io.h:avr-libc \

@@ -28,7 +28,7 @@ build_options = options(
 @build_options
 @click.option("--clock", "clock_hz", type=click.IntRange(1_000), help="Core clock, Hz.  [default: the firmware's]")
 @click.option("--flame", type=click.Path(), help="Write a flame graph of learning (SVG).")
-@click.option("--trace", "trace_file", type=click.Path(), help="Write a trace for Perfetto (JSON); not on AVR.")
+@click.option("--trace", "trace_file", type=click.Path(), help="Write a trace for Perfetto (JSON).")
 @click.option("--timeline", type=click.Path(), help="Draw the RAM held while one sample is learnt (PNG or SVG).")
 @click.option("--out", type=click.Path(file_okay=False), help="Keep the image in this folder.")
 @quiet_option
@@ -69,8 +69,6 @@ def simulate(
         found = load_board_file(board) if board.endswith(".toml") else load_board(board)
     except SimError as error:
         raise SkaError(str(error)) from None
-    if trace_file and found.core.name.startswith("avr"):
-        raise SkaError(f"{found.name}: no trace of an AVR, which runs in a process of its own; leave --trace out")
     stream = stream_of(program, load_data(dataset, file, label_column))
     rows = next(iter(stream.values()))
     labels = stream.get("label", -1 + 0 * rows[:, 0])
@@ -109,7 +107,7 @@ def _draw(done: Simulation, flame: str | None, trace_file: str | None, timeline:
         if flame:
             codec.write_atomically(Path(flame), pictures.flame_graph(done.learning).encode())
         if trace_file:
-            codec.write_atomically(Path(trace_file), pictures.trace(done.machine).encode())  # type: ignore[arg-type]
+            codec.write_atomically(Path(trace_file), pictures.trace(done.machine).encode())
         if timeline:
             activity = load_activity(done.image.elf)
             assert activity is not None

@@ -195,8 +195,8 @@ def _measure(board: Board, shape: str, program: Program) -> Measured:
 
 
 def stack_bytes(report: Any) -> int:
-    """The stack's bound where the simulator has one, else the deepest that was seen."""
-    return int(report.stack_bound.bytes if report.stack_bound and report.stack_bound.bytes else report.stack_bytes)
+    """The stack's bound where there is one, else the deepest that was seen."""
+    return int(report.stack_bound.bytes or report.stack_bytes)
 
 
 def _stored_bytes(program: Program) -> int:
