@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ska_edge import Learner, Network, lower, rule_named
+from ska_edge.backends import open_executor
 from ska_edge.data import Dataset, load_dataset
 from ska_edge.errors import NetworkError
 from ska_edge.fixed import FloatArray, IntArray, dequantise
@@ -20,6 +21,7 @@ from ska_edge.program import Program
 from ska_edge.reference.competition import FloatPrototypes
 from ska_edge.reference.shannon import binary_entropy
 from ska_edge.reference.stream import FloatLearner
+from ska_edge.verify import stream_of
 
 LEARNT, SEEN = 300, 200
 
@@ -387,3 +389,13 @@ def test_twelve_layers_do_not_collapse() -> None:
         each.learn_many(digits().samples[:1200], labels()[:1200], passes=5, shuffle_seed=0)
     assert min(spread(deep, held_out[:200])) > 0.05
     assert deep.accuracy(held_out, held_labels) > flat.accuracy(held_out, held_labels) - 0.04
+
+
+@pytest.mark.parametrize("profile", ["w4d8", "w8d8"])
+def test_filters_learn_in_narrow_weights(profile: str) -> None:
+    """Weights that places share move by what all places say together, however little each of them says."""
+    program = lower(Network(parse_shape("64-8c3s1-10")), profile, digits().samples[:200])
+    learner = open_executor("numba", program)
+    before = learner.read("W1").copy()
+    learner.stream("learn", {name: values[:500] for name, values in stream_of(program, digits()).items()})
+    assert (learner.read("W1") != before).mean() > 0.5

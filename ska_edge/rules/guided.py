@@ -16,6 +16,7 @@ Bound: |e| <= 1, and the drive saturates at 8 (SPEC 1.3), so |g| <= (0.22 a + a 
 `tolerance` rounds e to its multiples: a class decision nearer than half of it to its target teaches nothing more.
 `grain` rounds what a hidden weight's update would be at an input of 1 to multiples of grain * LSB.  Both stop churn of
 dithered rounding in narrow weights: its noise is about |update| * LSB, so every update that need not be made counts.
+Weights that places share have no grain: theirs is one update, of the sum over all places.
 
 An unlabelled sample (label -1) teaches nothing by default (`unlabelled="ignore"`), or through the entropy term alone
 (`"entropy"`), which saturates in the end.
@@ -216,7 +217,8 @@ class Guided(Rule):
         if self.rectified:
             moving = build.scratch(f"s{layer}.moving", z.shape, factor.format, Kind.FACTOR, layer)
             factor = build.select("learn", moving, build.half, "lt", kept, factor, build.zero)
-        grain = 0.0 if self.unlabelled == "entropy" else self.grain  # the entropy term alone moves less than a grain
+        # The entropy term alone moves less than a grain, and so does one place of many that share their weights.
+        grain = 0.0 if stage.shared or self.unlabelled == "entropy" else self.grain
         factor = build.coarsened("learn", factor, stage.weights, seen, grain)
         if watch:
             watch.after_flow(build, "learn", factor)
