@@ -398,4 +398,4 @@ def test_filters_learn_in_narrow_weights(profile: str) -> None:
     learner = open_executor("numba", program)
     before = learner.read("W1").copy()
     learner.stream("learn", {name: values[:500] for name, values in stream_of(program, digits()).items()})
-    assert (learner.read("W1") != before).mean() > 0.5
+    assert (learner.read("W1") != before).mean() > 0.05  # with a grain: 0
