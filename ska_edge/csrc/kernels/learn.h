@@ -48,8 +48,9 @@ SKA_DEFINE_LEARN_ONE(s16, 16)
             offset = (uint16_t)(offset + learnt * SKA_LATTICE_I);                                                      \
         }                                                                                                              \
     }
-/* Where one instruction saturates, outer_update's loop is as fast as this without a routine for runs. */
-#if SKA_RUN_s16_s16 || !defined(__ARM_FEATURE_SAT)
+/* Without a routine for runs, outer_update's loop is as fast where one instruction saturates, and faster where registers
+ * have 8 bits. */
+#if SKA_RUN_s16_s16 || !(defined(__ARM_FEATURE_SAT) || defined(__AVR__))
 #define SKA_LEARN_s16_s16_s16_32 1
 #define SKA_LEARN_s16_s16_s8_32 1
 #define SKA_LEARN_s16_s16_u8_32 1
