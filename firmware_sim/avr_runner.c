@@ -150,11 +150,13 @@ static avr_cycle_count_t on_eeprom_done(struct avr_t *core, avr_cycle_count_t wh
 /* A write to EECR: with EEMPE set before, EEPE now programs the byte at EEAR; EERE reads one. */
 static void on_eeprom_control(struct avr_t *core, avr_io_addr_t address, uint8_t value, void *unused)
 {
-    const uint8_t programs = avr_regbit_get(core, eeprom->eempe) && (value >> eeprom->eepe.bit & 1U);
+    const uint8_t starts = (uint8_t)(1U << eeprom->eempe.bit | 1U << eeprom->eere.bit), going = 1U << eeprom->eepe.bit;
+    const uint8_t programs = avr_regbit_get(core, eeprom->eempe) && (value & going);
     const uint32_t at = core->data[eeprom->r_eearl] | (eeprom->r_eearh ? (uint32_t)core->data[eeprom->r_eearh] << 8 : 0U);
     (void)unused;
     if (eeprom_busy) {
-        eeprom_misused |= programs || (value >> eeprom->eere.bit & 1U);
+        eeprom_misused |= value & starts;
+        core->data[address] = value | going;
         return;
     }
     eeprom_control(core, address, value, eeprom_parameter);

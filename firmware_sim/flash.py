@@ -103,7 +103,7 @@ class Flash:
         machine = self._machine
         said = f"{machine.where()}: writes {size} bytes at {address:#010x} in {self.memory.name}"
         inside = machine.image.function_at(address) if self._is_code(address, address + size) else None
-        if inside is not None:
+        if inside is not None and (not inside.bytes or address < inside.address + inside.bytes):
             raise SelfModifyingError(f"{said}, its own code, {inside.name}")
         if self._mode != WRITING:
             raise BusFault(
