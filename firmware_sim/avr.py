@@ -14,18 +14,21 @@ from .activity import Activity, Operation, load_activity
 from .calltree import History
 from .catalogue import Board, load_board
 from .energy import energy
-from .errors import BudgetError, ImageError, InstructionError, MissingError, RunError, StackOverflowError
+from .errors import BudgetError, FlashError, ImageError, InstructionError, MissingError, RunError, StackOverflowError
 from .image import Image
+from .peripherals import eeprom_of
 from .profile import Share
 from .report import Report
 from .stack import stack_bound
 from .timing import Cycles
+from .wear import eeprom_wear
 
 RUNNER = Path(__file__).parent / "avr_runner.c"
 HEADER = Path("/usr/include/simavr/sim_avr.h")
 DATA_SPACE = 0x800000  # where avr-gcc's ELF files put what lies in RAM
-ASLEEP, CRASHED, SPENT, OVERFLOWN, HALTED = range(5)
+ASLEEP, CRASHED, SPENT, OVERFLOWN, HALTED, MISUSED = range(6)
 ALL_COUNTS = 0xFFFFFFFF
+POWER_UP = 0xFFFFFFFE
 EVENTS = 1 << 20
 DEFAULT_CYCLES = 20_000_000_000
 
@@ -53,6 +56,10 @@ class AvrMachine:
         self.budget = budget
         self.cycles = self.instructions = 0
         self.output = bytearray()
+        eeprom = eeprom_of(self.board)
+        self.eeprom_cycles = round(eeprom.write_ms * 1e-3 * (self.clock_hz or 0)) if eeprom else 0
+        self.eeprom_writes: dict[int, int] = {}
+        """Writes by address, known when the run has ended: after `counts`."""
         self._lowest = self._pc = 0
         self._folder = tempfile.TemporaryDirectory(prefix="firmware-sim-")
         folder = Path(self._folder.name)
@@ -66,7 +73,10 @@ class AvrMachine:
         numbers = (self.clock_hz, budget, self.stack_bottom)
         self._events, self._history = folder / "events.bin", History((), {}, True)
         self._child = subprocess.Popen(
-            [str(runner), str(self.image.path), mcu, *map(str, numbers), str(starts), str(self._events), str(EVENTS)],
+            [
+                *(str(runner), str(self.image.path), mcu, *map(str, numbers), str(starts)),
+                *(str(self._events), str(EVENTS), str(self.eeprom_cycles)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -80,6 +90,10 @@ class AvrMachine:
     def send(self, data: bytes) -> bytes:
         """Put bytes onto USART0, run until the core waits for more, and return what it said."""
         return self._ask(data)[1]
+
+    def power_up(self) -> None:
+        """Cut the power and give it back: RAM and registers are lost, EEPROM and all counts stay."""
+        self._write(struct.pack("<I", POWER_UP))
 
     def _ask(self, data: bytes) -> tuple[str, bytes]:
         self._write(struct.pack("<I", len(data)) + data)
@@ -101,6 +115,11 @@ class AvrMachine:
                 f"{where}: the stack reaches {lowest:#06x}; variables end at {self.stack_bottom:#06x}. "
                 "Use a board with more RAM, or smaller frames"
             )
+        if why == MISUSED:
+            raise FlashError(
+                f"{where}: reads or writes the EEPROM while a byte is being written, which takes "
+                f"{self.eeprom_cycles:,} cycles; wait until EEPE of EECR is 0"
+            )
         return ("halted" if why == HALTED else "idle"), bytes.fromhex(sent)
 
     @property
@@ -115,7 +134,9 @@ class AvrMachine:
         rows: dict[int, tuple[int, int]] = {}
         while (line := self._line("")) != "end":
             words = line.split()
-            if words[0] == "place":
+            if words[0] == "eeprom":
+                self.eeprom_writes[int(words[1])] = int(words[2])
+            elif words[0] == "place":
                 number, parent, function, site, _ = map(int, words[1:])
                 rows = {}
                 found[number] = (parent, function, site, rows)
@@ -245,6 +266,7 @@ def avr_report(machine: AvrMachine, ended: str) -> Report:
         outside,
         stacks,
         energy(machine.board, total, machine.clock_hz),
+        wear=eeprom_wear(machine.board, machine.eeprom_writes, machine.eeprom_cycles),
     )
 
 

@@ -1,10 +1,12 @@
 /* Runs an AVR image in simavr (libsimavr) and counts: instructions and cycles by program address and call path.
  *
- *   avr_runner FIRMWARE.elf MCU CLOCK_HZ BUDGET STATICS_END STARTS.bin EVENTS.bin EVENTS
+ *   avr_runner FIRMWARE.elf MCU CLOCK_HZ BUDGET STATICS_END STARTS.bin EVENTS.bin EVENTS EEPROM_CYCLES
  *
  * STARTS.bin: little-endian u32 byte addresses of functions, for tail calls.  EVENTS.bin gets pairs of u64, cycles and
- * place, wherever the place changes, EVENTS at most.  On standard input come requests:
+ * place, wherever the place changes, EVENTS at most.  EEPROM_CYCLES: how long EEPE stays set after a byte was written;
+ * simavr itself clears it at once.  On standard input come requests:
  *   u32 count, bytes    put them onto USART0 and run until the core sleeps with nothing left to come
+ *   u32 0xFFFFFFFE      cut the power and give it back: RAM and registers are lost, EEPROM and all counts stay
  *   u32 0xFFFFFFFF      print what was counted, then end
  * Each run answers with one line: state cycles instructions lowest_sp pc, then what was sent as hexadecimal digits.
  * Cycles are those of a core that is awake; asleep, time passes uncounted. */
@@ -13,11 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <simavr/avr_eeprom.h>
 #include <simavr/avr_uart.h>
 #include <simavr/sim_avr.h>
 #include <simavr/sim_elf.h>
 
 #define QUIET_CYCLES 50000U /* after a byte went in, its arrival may still be under way for so long */
+#define LOST 0xA5U /* what RAM holds after the power came back */
 #define PLACES 4096
 #define DEEPEST 200
 #define SETTLING 4 /* instructions from one half of a new stack pointer to the other, at most */
@@ -45,6 +49,12 @@ static uint64_t events_left;
 static int settling;
 static uint16_t last_half;
 static uint32_t words;
+static avr_eeprom_t *eeprom;
+static uint32_t *eeprom_writes;
+static uint32_t eeprom_cycles;
+static int eeprom_busy, eeprom_misused;
+static void *eeprom_parameter;
+static avr_io_write_t eeprom_control;
 
 static void on_byte(struct avr_irq_t *irq, uint32_t value, void *unused)
 {
@@ -129,10 +139,73 @@ static void follow(uint32_t from, uint16_t code)
     }
 }
 
+static avr_cycle_count_t on_eeprom_done(struct avr_t *core, avr_cycle_count_t when, void *unused)
+{
+    (void)when, (void)unused;
+    avr_regbit_clear(core, eeprom->eepe);
+    eeprom_busy = 0;
+    return 0;
+}
+
+/* A write to EECR: with EEMPE set before, EEPE now programs the byte at EEAR; EERE reads one. */
+static void on_eeprom_control(struct avr_t *core, avr_io_addr_t address, uint8_t value, void *unused)
+{
+    const uint8_t starts = (uint8_t)(1U << eeprom->eempe.bit | 1U << eeprom->eere.bit), going = 1U << eeprom->eepe.bit;
+    const uint8_t programs = avr_regbit_get(core, eeprom->eempe) && (value & going);
+    const uint32_t at = core->data[eeprom->r_eearl] | (eeprom->r_eearh ? (uint32_t)core->data[eeprom->r_eearh] << 8 : 0U);
+    (void)unused;
+    if (eeprom_busy) {
+        eeprom_misused |= value & starts;
+        core->data[address] = value | going;
+        return;
+    }
+    eeprom_control(core, address, value, eeprom_parameter);
+    if (programs && at < eeprom->size) {
+        eeprom_writes[at]++;
+        if (eeprom_cycles) {
+            avr_regbit_set(core, eeprom->eepe);
+            eeprom_busy = 1;
+            avr_cycle_timer_register(core, eeprom_cycles, on_eeprom_done, NULL);
+        }
+    }
+}
+
+static int watch_eeprom(void)
+{
+    avr_io_t *part;
+    for (part = avr->io_port; part && strcmp(part->kind, "eeprom"); part = part->next) {
+    }
+    if (part) {
+        avr_io_addr_t control;
+        eeprom = (avr_eeprom_t *)part;
+        control = AVR_DATA_TO_IO(eeprom->r_eecr);
+        eeprom_writes = calloc(eeprom->size, sizeof *eeprom_writes);
+        eeprom_control = avr->io[control].w.c;
+        eeprom_parameter = avr->io[control].w.param;
+        avr->io[control].w.c = on_eeprom_control;
+    }
+    return !part || (eeprom_writes && eeprom_control);
+}
+
+static void power_up(void)
+{
+    memset(avr->data + avr->ioend + 1U, LOST, avr->ramend - avr->ioend);
+    avr_reset(avr);
+    eeprom_busy = 0;
+    stopped = settling = 0;
+    here = 0;
+    note();
+}
+
 static void print_counts(void)
 {
     int n;
     uint32_t w;
+    for (w = 0; eeprom && w < eeprom->size; w++) {
+        if (eeprom_writes[w]) {
+            printf("eeprom %u %u\n", w, eeprom_writes[w]);
+        }
+    }
     for (n = 0; n < place_count; n++) {
         printf("place %d %d %u %u %u\n", n, places[n].parent, places[n].function, places[n].site, places[n].lowest);
         for (w = 0; w < words; w++) {
@@ -146,7 +219,8 @@ static void print_counts(void)
     fflush(stdout);
 }
 
-/* Run until there is nothing to do.  Returns why: 0 asleep, 1 crashed, 2 the budget is spent, 3 the stack overflowed. */
+/* Run until there is nothing to do.  Returns why: 0 asleep, 1 crashed, 2 the budget is spent, 3 the stack overflowed, 4 it
+ * jumps to itself, 5 it used its EEPROM during a write. */
 static int run(uint64_t budget, uint32_t statics_end)
 {
     for (;;) {
@@ -189,6 +263,9 @@ static int run(uint64_t budget, uint32_t statics_end)
             if (awake >= budget) {
                 return 2;
             }
+            if (eeprom_misused) {
+                return 5;
+            }
             if (avr->pc == from && code == 0xCFFFU) {
                 return 4; /* rjmp to itself */
             }
@@ -204,8 +281,9 @@ int main(int argc, char **argv)
     uint32_t flags = 0, count, address;
     uint64_t budget;
     FILE *file;
-    if (argc != 9 || elf_read_firmware(argv[1], &firmware)) {
-        fprintf(stderr, "usage: avr_runner FIRMWARE.elf MCU CLOCK_HZ BUDGET STATICS_END STARTS.bin EVENTS.bin EVENTS\n");
+    if (argc != 10 || elf_read_firmware(argv[1], &firmware)) {
+        fprintf(stderr, "usage: avr_runner FIRMWARE.elf MCU CLOCK_HZ BUDGET STATICS_END STARTS.bin EVENTS.bin EVENTS "
+                        "EEPROM_CYCLES\n");
         return 2;
     }
     firmware.frequency = (uint32_t)strtoul(argv[3], NULL, 10);
@@ -218,11 +296,12 @@ int main(int argc, char **argv)
     avr_load_firmware(avr, &firmware);
     avr->sleep = on_sleep;
     words = (avr->flashend + 1U) / 2U;
+    eeprom_cycles = (uint32_t)strtoul(argv[9], NULL, 10);
     starts = calloc(words, 1);
     file = fopen(argv[6], "rb");
     events = fopen(argv[7], "wb");
     events_left = strtoull(argv[8], NULL, 10);
-    if (!starts || !file || !events) {
+    if (!starts || !file || !events || !watch_eeprom()) {
         return 2;
     }
     while (fread(&address, 4, 1, file) == 1) {
@@ -243,6 +322,10 @@ int main(int argc, char **argv)
         int why;
         uint32_t lowest = UINT32_MAX;
         int n;
+        if (count == UINT32_MAX - 1U) {
+            power_up();
+            continue;
+        }
         waiting = realloc(waiting, count + 1U);
         waiting_first = 0;
         waiting_end = count;

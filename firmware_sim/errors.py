@@ -43,6 +43,10 @@ class BusFault(RunError):  # noqa: N818 - the name that Arm's manuals give it
     """An access to an address where the board has nothing, or a write to what cannot be written."""
 
 
+class FlashError(RunError):
+    """An erasure that the flash controller does not do: not enabled, no page, or a kind that is not modelled."""
+
+
 class BudgetError(RunError):
     """The run was not over when its cycles were spent: an endless loop, or a budget too small."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from .errors import (
     SimError,
     StackOverflowError,
 )
-from .image import Image
-from .peripherals import Line, Registers, read_hook, write_hook
+from .flash import ERASED, Flash
+from .image import Image, Segment
+from .peripherals import Line, Registers, nvmc_chips
 from .timing import Cycles, Fetch, Timing, load_core
 
 DEFAULT_CYCLES = 20_000_000_000
@@ -82,6 +84,8 @@ class Machine:
         self.blocks: dict[int, Block] = {}
         self.line = Line(self._want_stop)
         self.registers = Registers(self.board, self.line)
+        self.flash = self._new_flash()
+        self.registers.flash = self.flash
         self.output = bytearray()
         self.counters = engine.Counters()
         self._decoder = open_decoder(self.image.machine)
@@ -96,6 +100,7 @@ class Machine:
             self._engine._uch.value, self._library, self.counters, self._stack_register, self._ask_safely
         )
         self.counters.header[engine.BUDGET] = budget * engine.TICKS
+        self._cold = self._engine.context_save()
         self._reset()
 
     # --- setting up -------------------------------------------------------------------------------------------
@@ -132,9 +137,7 @@ class Machine:
             self._map.append((memory.origin, memory.origin + memory.bytes, memory.name))
         chip = self.registers.chip
         for name, origin, size in chip.windows:
-            made.mmio_map(
-                origin, size, read_hook(self.registers, origin), None, write_hook(self.registers, origin), None
-            )
+            made.mmio_map(origin, size, self._on_register_read, origin, self._on_register_write, origin)
             self._map.append((origin, origin + size, name))
         self._map_aliases(made, read | write | run)
         made.mem_map(RETURN_PAGE, page, read | run)
@@ -161,10 +164,23 @@ class Machine:
             self._map.append((at, at + size, f"{memory.name}'s second address"))
             self._aliased.append(shared)
 
+    def _new_flash(self) -> Flash | None:
+        nvmc, store = self.registers.chip.nvmc, self.board.store
+        return Flash(self, nvmc, store) if nvmc and store and store.erase_bytes else None
+
     def _load(self) -> None:
+        for memory in self.board.memories:
+            if memory.kind == "flash":
+                self._engine.mem_write(memory.origin, bytes([ERASED]) * memory.bytes)
+        self._paint()
+        self._load_segments(self.image.segments)
+
+    def _paint(self) -> None:
         data = self.board.data
         self._engine.mem_write(data.origin, bytes([PAINT]) * data.bytes if data.bytes <= 1 << 23 else b"\0")
-        for segment in self.image.segments:
+
+    def _load_segments(self, segments: Sequence[Segment]) -> None:
+        for segment in segments:
             where = segment.load
             if self.region(where) is None or self.region(where + len(segment.data) - 1) is None:
                 regions = ", ".join(f"{name} {low:#x} to {high:#x}" for low, high, name in self._map)
@@ -189,6 +205,23 @@ class Machine:
         end = self.image.static_end
         self.stack_bottom = end if top[0] <= end <= self.stack_top else top[0]
         self.counters.header[engine.STACK_LIMIT] = self.stack_bottom
+
+    def power_up(self) -> None:
+        """Cut the power and give it back: RAM and registers are lost; flash, its wear and all counts stay."""
+        self._engine.context_restore(self._cold)
+        self._paint()
+        kept = [m for m in self.board.memories if m.kind != "ram"]
+        self._load_segments(
+            [s for s in self.image.segments if not any(m.origin <= s.load < m.origin + m.bytes for m in kept)]
+        )
+        self.registers.power_up()
+        self.line.clear()
+        if self.flash is not None:
+            self.flash.power_up()
+        header = self.counters.header
+        header[engine.PREVIOUS], header[engine.NODE], header[engine.SKIP] = engine.NOWHERE, 0, -1
+        self._note()
+        self._reset()
 
     def region(self, address: int) -> str | None:
         """The name of what lies at an address."""
@@ -313,13 +346,25 @@ class Machine:
                 )
             return BusFault(
                 f"{self.where(here)}: writes {size} bytes at {address:#010x} in {self.region(address)}, "
-                "which cannot be written"
+                f"which cannot be written{self._why_not(address)}"
             )
         verb = "reads" if what == "read" else "writes"
         near = min(self._map, key=lambda one: min(abs(address - one[0]), abs(address - one[1])))
         return BusFault(
             f"{self.where(here)}: {verb} {size} bytes at {address:#010x}, where {self.board.name} has nothing; "
             f"nearest is {near[2]}, {near[0]:#010x} to {near[1]:#010x}"
+        )
+
+    def _why_not(self, address: int) -> str:
+        """What is missing, where flash cannot be written here."""
+        kinds = {memory.kind for memory in self.board.memories if 0 <= address - memory.origin < memory.bytes}
+        if "flash" not in kinds or self.flash is not None:
+            return ""
+        if self.registers.chip.nvmc is None:
+            known = ", ".join(nvmc_chips())
+            return f": no flash controller of {self.board.mcu} is modelled (of {known}); keep the state on the host"
+        return (
+            f": {self.board.name} names no page size; add [store] with memory, erase_bytes and write_bytes to its file"
         )
 
     def where(self, address: int | None = None) -> str:
@@ -335,8 +380,25 @@ class Machine:
         unicorn = self._unicorn
         reads = (unicorn.UC_MEM_READ_UNMAPPED, unicorn.UC_MEM_READ_PROT)
         fetches = (unicorn.UC_MEM_FETCH_UNMAPPED, unicorn.UC_MEM_FETCH_PROT)
+        if access == unicorn.UC_MEM_WRITE_PROT and self.flash is not None and self.flash.holds(address):
+            try:
+                self.flash.store_word(address, size, value)
+                return True
+            except BaseException as failure:
+                self._failure = failure
+                return False
         self._fault = ("read" if access in reads else "fetch" if access in fetches else "write", address, size)
         return False
+
+    def _on_register_read(self, made: Any, offset: int, size: int, origin: int) -> int:
+        return self.registers.read(origin + offset, size)
+
+    def _on_register_write(self, made: Any, offset: int, size: int, value: int, origin: int) -> None:
+        try:
+            self.registers.write(origin + offset, size, value)
+        except BaseException as failure:
+            self._failure = failure
+            made.emu_stop()
 
     def _on_interrupt(self, made: Any, number: int, nothing: Any) -> None:
         if self._arm and number == _EXCEPTION_BREAKPOINT and self._semihosting():
@@ -422,6 +484,19 @@ class Machine:
         """Cycles of a block that goes on at an address."""
         follower = self.blocks[address].instructions if address in self.blocks else ()
         return self.timing.edge(block.instructions, follower[0] if follower else None, True)
+
+    # --- standing still -----------------------------------------------------------------------------------------
+
+    @property
+    def current_block(self) -> Block | None:
+        """The block that runs."""
+        return self.blocks.get(int(self.counters.header[engine.PREVIOUS]) & 0xFFFFFFFF)
+
+    def halt(self, cycles: int) -> tuple[int, int]:
+        """Let the core stand still for so many cycles.  Returns where: the place in the call tree, and the block."""
+        header = self.counters.header
+        header[engine.CLOCK] += cycles * engine.TICKS
+        return int(header[engine.NODE]), int(header[engine.PREVIOUS]) & 0xFFFFFFFF
 
     # --- memory -------------------------------------------------------------------------------------------------
 

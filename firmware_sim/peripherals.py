@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .catalogue import Board
 
@@ -20,6 +20,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+if TYPE_CHECKING:
+    from .flash import Flash
+
 CHIPS = Path(__file__).parent / "chips.toml"
 ARM_PRIVATE = ("private peripherals", 0xE0000000, 0x100000)
 PATIENCE = 64
@@ -27,19 +30,44 @@ PATIENCE = 64
 
 
 @dataclass(frozen=True)
+class Nvmc:
+    """Nordic's flash controller: where its registers lie, how often a word may be written between two erasures, and
+    how long a word and a page take; a source for each.
+    """
+
+    base: int
+    writes_per_word: int
+    writes_source: str
+    write_us: float
+    write_source: str
+    erase_ms: float
+    erase_source: str
+
+
+@dataclass(frozen=True)
+class Eeprom:
+    """How long an AVR's EEPROM takes to write a byte."""
+
+    write_ms: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Chip:
-    """A chip's register windows, its registers with a will of their own, and second addresses of its memory."""
+    """A chip's register windows, its registers with a will of their own, second addresses of its memory, and its flash
+    controller where that is modelled.
+    """
 
     windows: tuple[tuple[str, int, int], ...]
     atomic: tuple[tuple[int, int], ...]
     registers: Mapping[int, Mapping[str, int]]
     aliases: tuple[tuple[int, int, int], ...]
+    nvmc: Nvmc | None
 
 
 def chip_of(board: Board) -> Chip:
     """What is known of a board's chip; an unknown chip has its serial line and nothing else."""
-    tables = tomllib.loads(CHIPS.read_text(encoding="utf-8"))["chip"]
-    found: dict[str, Any] = next((t for t in tables if any(board.mcu.startswith(mcu) for mcu in t["mcus"])), {})
+    found, nvmc = _table("chip", board), _table("nvmc", board)
     windows = [tuple(window) for window in found.get("windows", ())]
     if not windows:
         windows = [("serial line", each.base & ~0xFFF, 0x1000) for each in board.serials if each.base is not None]
@@ -50,7 +78,29 @@ def chip_of(board: Board) -> Chip:
         tuple((low, high) for low, high in found.get("atomic", ())),
         {row["at"]: row for row in found.get("register", ())},
         tuple((at, of, size) for at, of, size in found.get("alias", ())),
+        Nvmc(**nvmc) if nvmc else None,
     )
+
+
+def nvmc_chips() -> list[str]:
+    """The chips whose flash controller is modelled."""
+    return [mcu for table in _tables()["nvmc"] for mcu in table["mcus"]]
+
+
+def eeprom_of(board: Board) -> Eeprom | None:
+    """What is known of the timing of a board's EEPROM."""
+    found = _table("eeprom", board)
+    return Eeprom(**found) if found else None
+
+
+def _tables() -> dict[str, list[dict[str, Any]]]:
+    return tomllib.loads(CHIPS.read_text(encoding="utf-8"))
+
+
+def _table(kind: str, board: Board) -> dict[str, Any]:
+    """The first table of a kind that names the board's chip, without those names."""
+    found = next((t for t in _tables()[kind] if any(board.mcu.startswith(mcu) for mcu in t["mcus"])), {})
+    return {key: value for key, value in found.items() if key != "mcus"}
 
 
 class Line:
@@ -72,6 +122,12 @@ class Line:
             self._on_idle()
         return False
 
+    def clear(self) -> None:
+        """Nothing waits, nothing was said."""
+        self.waiting.clear()
+        self.sent.clear()
+        self._asked = 0
+
     def take(self) -> int:
         """The next byte, 0 where there is none."""
         return self.waiting.popleft() if self.waiting else 0
@@ -83,18 +139,22 @@ class Line:
 
 
 class Registers:
-    """Registers of a chip by address, its serial line among them."""
+    """Registers of a chip by address, its serial line among them, and its flash controller where it has one here."""
 
     def __init__(self, board: Board, line: Line) -> None:
         self.chip = chip_of(board)
         self.line = line
+        self.flash: Flash | None = None
         self.touched: dict[int, int] = {}
         """Registers that were used and that nothing here models, and how often."""
         self._values: dict[int, int] = {}
         self._lines = {
             each.base: DRIVERS[each.driver] for each in board.serials if each.base and each.driver in DRIVERS
         }
-        self._sent = False
+
+    def power_up(self) -> None:
+        """Forget what was written."""
+        self._values.clear()
 
     def read(self, address: int, size: int) -> int:
         """What a read gives."""
@@ -103,12 +163,16 @@ class Registers:
             value = found[0].read(found[1], self.line)
             if value is not None:
                 return value & ((1 << 8 * size) - 1)
+        if self.flash is not None and (value := self.flash.read_register(address)) is not None:
+            return value
         return self._plain(address & ~3) >> 8 * (address & 3) & ((1 << 8 * size) - 1)
 
     def write(self, address: int, size: int, value: int) -> None:
         """What a write does."""
         found = self._line_of(address)
         if found is not None and found[0].write(found[1], value, self.line):
+            return
+        if self.flash is not None and self.flash.write_register(address, value):
             return
         for low, high in self.chip.atomic:
             if low <= address < high:
@@ -213,17 +277,3 @@ DRIVERS: Mapping[str, Driver] = {
     "nrf-uart": _nordic(),
     "esp-uart": _esp(),
 }
-
-
-def read_hook(registers: Registers, origin: int) -> Callable[..., int]:
-    """As Unicorn wants it: (engine, offset, bytes, nothing)."""
-    return lambda engine, offset, size, nothing: registers.read(origin + offset, size)
-
-
-def write_hook(registers: Registers, origin: int) -> Callable[..., None]:
-    """As Unicorn wants it: (engine, offset, bytes, value, nothing)."""
-
-    def write(engine: Any, offset: int, size: int, value: int, nothing: Any) -> None:
-        registers.write(origin + offset, size, value)
-
-    return write

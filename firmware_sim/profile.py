@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .activity import Activity, Operation
 from .decode import Instruction
+from .flash import Log
 from .machine import Machine
 from .timing import NONE, Cycles
 
@@ -57,10 +58,19 @@ class Visit:
     entered: bool
 
 
-def visits(machine: Machine, since: dict[tuple[int, int, int], int] | None = None) -> Iterator[Visit]:
+@dataclass(frozen=True)
+class Mark:
+    """All counts up to a moment: edges by their blocks and place, and what the flash went through."""
+
+    edges: Mapping[tuple[int, int, int], int]
+    flash: Log | None
+
+
+def visits(machine: Machine, since: Mark | None = None) -> Iterator[Visit]:
     """Every edge that was taken, as the block it began in.  `since`: counts to be left out, see `mark`."""
+    known = since.edges if since else {}
     for before, address, place, count in machine.counters.rows():
-        count -= (since or {}).get((before, address, place), 0)
+        count -= known.get((before, address, place), 0)
         block = machine.blocks[before]
         if count <= 0 or not block.instructions:
             continue
@@ -74,14 +84,13 @@ def visits(machine: Machine, since: dict[tuple[int, int, int], int] | None = Non
         yield Visit(place, count, block.instructions, each, goes_to, entered)
 
 
-def mark(machine: Machine) -> dict[tuple[int, int, int], int]:
+def mark(machine: Machine) -> Mark:
     """All counts up to now, for a profile of what comes after."""
-    return {(before, address, place): count for before, address, place, count in machine.counters.rows()}
+    edges = {(before, address, place): count for before, address, place, count in machine.counters.rows()}
+    return Mark(edges, machine.flash.log.copy() if machine.flash else None)
 
 
-def profile(
-    machine: Machine, activity: Activity | None, since: dict[tuple[int, int, int], int] | None = None
-) -> Profile:
+def profile(machine: Machine, activity: Activity | None, since: Mark | None = None) -> Profile:
     """Attribute everything that ran (since a `mark`)."""
     names = _Names(machine, activity)
     found = Profile(0, NONE, {}, {}, Share(), {})
@@ -109,7 +118,24 @@ def profile(
             found.functions.setdefault(names.path(visit.goes_to)[-1], Share()).calls += visit.count
         instructions += len(visit.instructions) * visit.count
         cycles = cycles + block
+    for place, address, cost in _halts(machine, since):
+        stack, operation = names.of(place, address)
+        found.stacks[stack] = found.stacks.get(stack, 0.0) + cost.nominal
+        (found.outside if operation is None else found.operations.setdefault(operation, Share())).add(0, cost)
+        own = names.function(address)
+        found.functions.setdefault(own, Share()).add(0, cost)
+        for name in {*names.path(place), own}:
+            share = found.functions.setdefault(name, Share())
+            share.total = share.total + cost
+        cycles = cycles + cost
     return Profile(instructions, cycles, found.functions, found.operations, found.outside, found.stacks)
+
+
+def _halts(machine: Machine, since: Mark | None) -> Iterator[tuple[int, int, Cycles]]:
+    """Where the core stood still for its flash: place in the call tree, block, cycles."""
+    if machine.flash is not None:
+        for (place, block, kind), count in machine.flash.log.since(since.flash if since else None).halts.items():
+            yield place, block, machine.flash.cost(kind).times(count)
 
 
 class _Names:

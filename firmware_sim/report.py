@@ -8,9 +8,10 @@ from typing import Any
 from .activity import Activity, Operation, load_activity
 from .energy import Energy, energy
 from .machine import Machine
-from .profile import Profile, Share, profile
+from .profile import Mark, Profile, Share, profile
 from .stack import StackBound, stack_bound
-from .timing import Cycles
+from .timing import NONE, Cycles
+from .wear import Wear
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Report:
 
     `stack_bytes`: the deepest that was seen.  `stack_bound`: the deepest that can be, from the instructions.
     `ram_bytes`: variables.  `flash_bytes`: what is stored.  `unmodelled`: registers used that only remember.
+    `wear`: of the flash or EEPROM that the firmware wrote; None where it wrote none.
     """
 
     image: str
@@ -41,6 +43,7 @@ class Report:
     energy: Energy | None = None
     unmodelled: dict[int, int] = field(default_factory=dict)
     exit_code: int | None = None
+    wear: Wear | None = None
 
     @property
     def seconds(self) -> Cycles | None:
@@ -108,6 +111,7 @@ class Report:
             ],
             "outside_operations": _share(self.outside),
             "energy": self.energy and self.energy.to_json(),
+            "wear": self.wear and self.wear.to_json(),
             "unmodelled_registers": {f"{address:#010x}": count for address, count in sorted(self.unmodelled.items())},
         }
 
@@ -120,11 +124,14 @@ def report(
     machine: Machine,
     ended: str = "running",
     activity: Activity | None = None,
-    since: dict[tuple[int, int, int], int] | None = None,
+    since: Mark | None = None,
 ) -> Report:
     """What a machine has done so far, or since a `profile.mark`."""
     activity = activity or load_activity(machine.image.path)
     found: Profile = profile(machine, activity, since)
+    wear = machine.flash.wear(since.flash if since else None) if machine.flash else None
+    halted = wear.busy if wear else NONE
+    computing = Cycles(*(a - b for a, b in zip(found.cycles, halted, strict=True)))
     return Report(
         str(machine.image.path),
         machine.board.name,
@@ -143,7 +150,8 @@ def report(
         found.operations,
         found.outside,
         found.stacks,
-        energy(machine.board, found.cycles, machine.clock_hz),
+        energy(machine.board, computing, machine.clock_hz),
         dict(machine.registers.touched),
         machine.exit_code,
+        wear,
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from .report import Report
 from .timing import Cycles
+from .wear import Wear
 
 FUNCTIONS_SHOWN = 12
 
@@ -34,6 +35,8 @@ def show(report: Report) -> None:
     words = "" if bound is None else f"; bound {bound.bytes if bound.bytes is not None else 'unknown'} ({bound.words})"
     print(f"RAM: {report.ram_bytes:,} bytes of variables, {report.stack_bytes:,} of stack at the deepest{words}")
     print(f"Flash: {report.flash_bytes:,} bytes")
+    if report.wear is not None:
+        show_wear(report.wear)
     _shares(console, "function", report.functions, report, FUNCTIONS_SHOWN)
     if report.operations:
         _shares(console, "phase", report.phases(), report, FUNCTIONS_SHOWN)
@@ -46,6 +49,25 @@ def show(report: Report) -> None:
     if report.unmodelled:
         names = ", ".join(f"{address:#010x}" for address in sorted(report.unmodelled)[:8])
         print(f"Registers that only remember what was written: {len(report.unmodelled)} ({names} ...)")
+
+
+def show_wear(wear: Wear) -> None:
+    """Print what was written to a memory that wears."""
+    worn = max(wear.pages, key=lambda page: wear.pages[page].erased)
+    used = wear.endurance_used
+    of = f"{used:.3%} of the {wear.endurance_cycles:,} guaranteed" if used is not None else "guaranteed are unknown"
+    units = {1: "bytes", 4: "words"}.get(wear.unit_bytes, f"units of {wear.unit_bytes} bytes")
+    erased = "" if wear.page_bytes == 1 else f", {wear.erasures:,} erasures of pages of {wear.page_bytes:,} bytes"
+    print(f"Written to {wear.memory}: {wear.units:,} {units}{erased}; busy for {wear.busy.nominal:,.0f} cycles")
+    print(f"Wear: {len(wear.pages):,} {'bytes' if wear.page_bytes == 1 else 'pages'}, most at {worn:#x}:")
+    print(f"  {wear.most_erased:,} erasures, {of}")
+    if wear.beyond.count:
+        print(
+            f"TOO OFTEN: {wear.beyond.count:,} writes beyond the {wear.writes_per_word} allowed a word between two "
+            f"erasures, first in {wear.beyond.first}"
+        )
+    if wear.unset.count:
+        print(f"NOT SET: {wear.unset.count:,} writes of a 1 over a 0, which stays, first in {wear.unset.first}")
 
 
 def _shares(console: Any, title: str, shares: dict[str, Any], report: Report, most: int) -> None:

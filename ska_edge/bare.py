@@ -13,7 +13,7 @@ from pathlib import Path
 from firmware_sim.catalogue import Board
 from firmware_sim.errors import SimError
 from firmware_sim.machine import Machine
-from firmware_sim.profile import mark, visits
+from firmware_sim.profile import Mark, mark, visits
 from firmware_sim.stack import stack_bound
 from firmware_sim.timing import NONE, Cycles
 
@@ -189,7 +189,7 @@ def digest_of(program: Program, state: bytes) -> str:
     return program.digest_of(found)
 
 
-def _cycles(machine: Machine, since: dict[tuple[int, int, int], int]) -> Cycles:
+def _cycles(machine: Machine, since: Mark) -> Cycles:
     total = NONE
     for visit in visits(machine, since):
         for cost in visit.cycles:

@@ -15,17 +15,20 @@ from firmware_sim.timing import Cycles
 
 from .backends import open_executor
 from .device import Device, Link, LinkError
+from .device.protocol import DeviceError
 from .emulator import SIMAVR_BAUD
 from .errors import MissingError, SkaError
 from .firmware import Image, build
 from .fixed import IntArray
 from .operations import Kind
 from .program import Program
+from .wear import SLOTS
 
 if TYPE_CHECKING:
     from firmware_sim.avr import AvrMachine
     from firmware_sim.machine import Machine
     from firmware_sim.report import Report
+    from firmware_sim.wear import Wear
 
 ANSWER_SECONDS = 600.0
 JUDGE = "numba"
@@ -59,12 +62,50 @@ class SimulatedLink(Link):
 
 
 @dataclass(frozen=True)
+class Snapshots:
+    """A state that was saved `saves` times in the chip's own memory, each time after another sample, lost with the
+    power, and loaded.
+
+    `per_save`, `per_load`: cycles of one, the memory's own time included.  `equal`: what was loaded is what was saved
+    last.  `saves_until_worn`: by this wear, as many as the maker guarantees; None for an odd number of saves, which
+    wears the two slots unevenly, and where no endurance is known.
+    """
+
+    saves: int
+    per_save: Cycles
+    per_load: Cycles
+    wear: Wear
+    equal: bool
+    state_digest: str
+
+    @property
+    def saves_until_worn(self) -> int | None:
+        """See above."""
+        endured = self.wear.endurance_cycles
+        return None if endured is None or self.saves % SLOTS else endured * self.saves // self.wear.most_erased
+
+    def to_json(self, clock_hz: int | None) -> dict[str, Any]:
+        """For scripts."""
+        seconds = Cycles(*(count / clock_hz for count in self.per_save)) if clock_hz else None
+        return {
+            "saves": self.saves,
+            "equal": self.equal,
+            "state_digest": self.state_digest,
+            "cycles_per_save": self.per_save.to_json(),
+            "cycles_per_load": self.per_load.to_json(),
+            "seconds_per_save": seconds and seconds._asdict(),
+            "saves_until_worn": self.saves_until_worn,
+            "wear": self.wear.to_json(),
+        }
+
+
+@dataclass(frozen=True)
 class Simulation:
     """Firmware that learnt `samples` samples and decided `predictions` others.
 
     `per_sample` and `per_prediction`: cycles of one call of `ska_learn` and `ska_predict`, the mean of all.
     `learning`: the report on learning alone (on AVR, on the whole run).  `equal`: the weights learnt are those of
-    the judge, Numba.
+    the judge, Numba.  `snapshots`: where the state was also saved and loaded.
     """
 
     image: Image
@@ -77,6 +118,7 @@ class Simulation:
     equal: bool
     correct: int
     machine: Machine | AvrMachine
+    snapshots: Snapshots | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The simulator's keys, and those of the model."""
@@ -94,6 +136,7 @@ class Simulation:
             "cycles_per_sample": self.per_sample.to_json(),
             "cycles_per_prediction": self.per_prediction and self.per_prediction.to_json(),
             "seconds_per_sample": Cycles(*(count / clock for count in self.per_sample))._asdict() if clock else None,
+            "snapshots": self.snapshots and self.snapshots.to_json(clock),
         }
 
 
@@ -107,9 +150,13 @@ def simulate(
     predicted: int = 20,
     clock_hz: int | None = None,
     advance: Callable[[int], None] = lambda count: None,
+    saves: int = 0,
     **options: Any,
 ) -> Simulation:
     """Build a Program for a board into `folder`, learn the first `learnt` samples, decide the `predicted` after them.
+
+    `saves`: then save the state so often in the chip's own memory, with a sample learnt after each save but the last,
+    cut the power and load it.
 
     `samples` are raw, [n, features]; `labels` [n], -1 for none.  `clock_hz`: another clock than the firmware sets.
     `options` go to `firmware.build`.  `advance` is told of every sample.
@@ -120,9 +167,10 @@ def simulate(
     avr = board.core.name.startswith("avr")
     if avr:
         options.setdefault("baud", SIMAVR_BAUD)
-    image = build(program, board, folder, **options)
+    image = build(program, board, folder, snapshots=saves > 0, **options)
+    clock = clock_hz or image.clock_hz
     try:
-        return _run(program, image, board, samples, labels, learnt, predicted, clock_hz or image.clock_hz, advance)
+        return _run(program, image, board, samples, labels, learnt, predicted, clock, advance, saves)
     except SimError as error:
         kind = MissingError if error.exit_code == 3 else SimulationError
         raise kind(str(error)) from None
@@ -138,6 +186,7 @@ def _run(
     predicted: int,
     clock_hz: int | None,
     advance: Callable[[int], None],
+    saves: int,
 ) -> Simulation:
     from firmware_sim.avr import AvrMachine, avr_report
     from firmware_sim.machine import Machine
@@ -151,19 +200,28 @@ def _run(
     machine.run()
     with Device(program, SimulatedLink(machine), ANSWER_SECONDS, 0, board.name) as device:
         device.hello()
-        start = mark(machine) if isinstance(machine, Machine) else {}
+        start = mark(machine) if isinstance(machine, Machine) else None
         for row in range(learnt):
             device.learn(samples[row % len(samples)], int(labels[row % len(labels)]))
             advance(1)
         learning = report(machine, "idle", since=start) if isinstance(machine, Machine) else None
         digest = program.digest_of(device.snapshot())
-        middle = mark(machine) if isinstance(machine, Machine) else {}
+        middle = mark(machine) if isinstance(machine, Machine) else None
         correct = 0
         for row in range(learnt, learnt + predicted):
             correct += device.predict(samples[row % len(samples)]) == int(labels[row % len(labels)])
             advance(1)
+        kept, loaded = "", ""
+        if saves:
+            rows = np.arange(learnt + predicted, learnt + predicted + saves - 1) % len(samples)
+            kept, loaded = _save_and_load(device, machine, samples[rows], labels[rows])
     after = report(machine, "idle", since=middle) if isinstance(machine, Machine) else avr_report(machine, "idle")
     learning = learning or after
+    snapshots = None
+    if saves:
+        assert after.wear is not None
+        per_save, per_load = _each(after, "ska_snapshot_save"), _each(after, "ska_snapshot_restore")
+        snapshots = Snapshots(saves, per_save, per_load, after.wear, kept == loaded, loaded)
     if isinstance(machine, AvrMachine):
         machine.close()
     return Simulation(
@@ -177,7 +235,30 @@ def _run(
         digest == _judged(program, samples, labels, learnt),
         correct,
         machine,
+        snapshots,
     )
+
+
+def _save_and_load(
+    device: Device, machine: Machine | AvrMachine, samples: IntArray, labels: IntArray
+) -> tuple[str, str]:
+    """State digests at the last save and, with the power cut in between, after loading.  A sample between two saves."""
+    try:
+        device.save_in_flash()
+        for sample, label in zip(samples, labels, strict=True):
+            device.learn(sample, int(label))
+            device.save_in_flash()
+        kept = device.program.digest_of(device.snapshot())
+        machine.power_up()
+        machine.run()
+        device.hello()
+        if device.program.digest_of(device.snapshot()) != device.program.state_digest:
+            raise SimulationError(f"{device.label}: after the power came back it has not the state it was built with")
+        device.load_from_flash()
+        loaded = device.program.digest_of(device.snapshot())
+    except DeviceError as error:
+        raise SimulationError(str(error)) from None
+    return kept, loaded
 
 
 def _each(found: Report, name: str) -> Cycles:

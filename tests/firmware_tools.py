@@ -121,3 +121,18 @@ def noise(program: Program, rows: int, seed: int = 0) -> dict[str, IntArray]:
     if "label" in program.by_name:
         inputs["label"] = chance.integers(-1, program.by_name["decision"].size, rows)
     return inputs
+
+
+SCRIPT = "SECTIONS { .text 0x0 : { KEEP(*(.vectors)) *(.text*) *(.rodata*) } .bss 0x20000000 : { *(.bss*) *(COMMON) } }"
+
+
+def compiled(folder: Path, name: str, source: str, core: str = "cortex_m4") -> Path:
+    """Bare C that begins at Reset_Handler, as an image for a board with flash at 0 and RAM at 0x20000000."""
+    needed(lambda: find_compiler("zig"))
+    file, script, elf = folder / f"{name}.c", folder / "bare.ld", folder / f"{name}.elf"
+    file.write_text(source)
+    script.write_text(SCRIPT)
+    flags = ["-target", "thumb-freestanding-eabi", f"-mcpu={core}", "-O1", "-g", "-ffreestanding", "-nostdlib"]
+    flags += ["-fno-sanitize=undefined", "-Wno-everything", "-Wl,--entry=Reset_Handler", "-Wl,-z,max-page-size=16"]
+    find_compiler("zig").compile([file], elf, [*flags, "-fno-optimize-sibling-calls", "-T", str(script)])
+    return elf

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from firmware_tools import digits_model, digits_stream, learnt_digest, needed
+from firmware_tools import compiled, digits_model, digits_stream, learnt_digest, needed
 
 import firmware_sim
 from firmware_sim import errors
@@ -237,7 +237,6 @@ __attribute__((noinline)) int deep(int n) { volatile int kept[8]; kept[0] = n; r
 int main(void) { statics[0] = 1; BODY return 0; }
 void Reset_Handler(void) { main(); for (;;) { } }
 """
-SCRIPT = "SECTIONS { .text 0x0 : { KEEP(*(.vectors)) *(.text*) *(.rodata*) } .bss 0x20000000 : { *(.bss*) *(COMMON) } }"
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -250,16 +249,6 @@ def test_what_firmware_must_not_do(name: str, folder: Path) -> None:
     if name != "jump":
         assert "main" in str(caught.value) or "deep" in str(caught.value)
         assert ".c:" in str(caught.value)
-
-
-def compiled(folder: Path, name: str, source: str) -> Path:
-    file, script, elf = folder / f"{name}.c", folder / "bad.ld", folder / f"{name}.elf"
-    file.write_text(source)
-    script.write_text(SCRIPT)
-    flags = ["-target", "thumb-freestanding-eabi", "-mcpu=cortex_m4", "-O1", "-g", "-ffreestanding", "-nostdlib"]
-    flags += ["-fno-sanitize=undefined", "-Wno-everything", "-Wl,--entry=Reset_Handler", "-Wl,-z,max-page-size=16"]
-    find_compiler("zig").compile([file], elf, [*flags, "-fno-optimize-sibling-calls", "-T", str(script)])
-    return elf
 
 
 def test_a_recursion_has_no_bound(folder: Path) -> None:

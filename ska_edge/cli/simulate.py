@@ -11,7 +11,7 @@ import click
 from .common import CHECK_FAILED, data_options, emit, json_option, load_data, options, quiet_option
 
 if TYPE_CHECKING:
-    from ..simulation import Simulation
+    from ..simulation import Simulation, Snapshots
 
 build_options = options(
     click.option("--compiler", type=click.Choice(["zig", "gcc"]), help="[default: zig; gcc for AVR]"),
@@ -25,6 +25,13 @@ build_options = options(
 @data_options
 @click.option("--samples", type=click.IntRange(1), default=100, show_default=True, help="Samples to learn.")
 @click.option("--predictions", type=click.IntRange(0), default=20, show_default=True, help="Samples to decide after.")
+@click.option(
+    "--snapshots",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Then save the state so often in the chip's own memory, cut the power and load it.",
+)
 @build_options
 @click.option("--clock", "clock_hz", type=click.IntRange(1_000), help="Core clock, Hz.  [default: the firmware's]")
 @click.option("--flame", type=click.Path(), help="Write a flame graph of learning (SVG).")
@@ -41,6 +48,7 @@ def simulate(
     label_column: str,
     samples: int,
     predictions: int,
+    snapshots: int,
     compiler: str | None,
     optimise: str | None,
     clock_hz: int | None,
@@ -52,6 +60,8 @@ def simulate(
     as_json: bool,
 ) -> None:
     """Build the firmware, run that very image in the simulator, and say what learning a sample takes.
+
+    With --snapshots also what a save takes and wears, and whether the state survives the power.
 
     Cycles come as lowest, nominal and highest; what is published, what is an estimate is said with them.
     """
@@ -86,12 +96,13 @@ def simulate(
             predictions,
             clock_hz,
             advance,
+            snapshots,
             compiler=compiler,
             optimise=optimise,
         )
         files = _draw(done, flame, trace_file, timeline)
     emit(as_json, {"model": model, **done.to_json(), "files": files}, lambda: _print(done))
-    if not done.equal:
+    if not done.equal or (done.snapshots and not done.snapshots.equal):
         raise SystemExit(CHECK_FAILED)
 
 
@@ -134,3 +145,19 @@ def _print(done: Simulation) -> None:
             print(f"Cycles a {words}: {cycles.low:,.0f} / {cycles.nominal:,.0f} / {cycles.high:,.0f}{time}")
     equal = "equal to" if done.equal else "NOT equal to"
     print(f"State {done.state_digest[:16]} after {done.samples} samples, {equal} the judge's")
+    if done.snapshots:
+        _print_snapshots(done.snapshots, clock, done.learning.wear is not None)
+
+
+def _print_snapshots(found: Snapshots, clock: int | None, shown: bool) -> None:
+    from firmware_sim.tables import show_wear
+
+    for words, cycles in (("save", found.per_save), ("load", found.per_load)):
+        time = f", {1e3 * cycles.nominal / clock:,.3f} ms" if clock else ""
+        print(f"Cycles a {words}: {cycles.low:,.0f} / {cycles.nominal:,.0f} / {cycles.high:,.0f}{time}")
+    if not shown:  # an AVR's report is on the whole run
+        show_wear(found.wear)
+    if found.saves_until_worn is not None:
+        print(f"Saves until the first erasure beyond those guaranteed: {found.saves_until_worn:,}")
+    equal = "equal to" if found.equal else "NOT equal to"
+    print(f"State {found.state_digest[:16]} loaded after the power was cut, {equal} the one saved last")
