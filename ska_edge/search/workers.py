@@ -14,8 +14,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from types import TracebackType
 
-from ..compare.store import source_digest
 from ..errors import MissingError, SkaError
+from ..store import source_digest
 from .learning import Context, Job, Score, judge
 
 TRIES = 5
