@@ -223,6 +223,7 @@ def test_the_verb(tmp_path: Path) -> None:
     [
         (["--shape", "63-4-10"], "digits has 64 features"),
         (["--board", "abacus"], "abacus"),
+        (["--board", "arduino_uno"], "bare images are for Arm and RISC-V"),
         (["--sweep", "height"], "sweep 'height': allowed are width"),
         (["--dataset", "letters"], "letters"),
         (["--workers", "0"], "workers"),
@@ -231,7 +232,7 @@ def test_the_verb(tmp_path: Path) -> None:
 )
 def test_bad_input(arguments: list[str], words: str, tmp_path: Path) -> None:
     folders = ["--out", str(tmp_path), "--runs", str(tmp_path)]
-    done = CliRunner().invoke(main, ["memory", *arguments, *folders, "--json"])
+    done = CliRunner().invoke(main, ["memory", *folders, *arguments, "--json"])
     assert done.exit_code == 2
     assert words in json.loads(done.stdout)["error"]
 

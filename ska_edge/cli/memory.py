@@ -92,7 +92,7 @@ def memory(
     for shape in {job.shape for job in todo}:
         bench.network(shape)
     claim(page.parent)
-    claim(Path(runs))
+    claim(Path(runs), "--runs")
     measuring = Measuring(bench, todo, splits)
     with bar("measuring", len(measuring), not (quiet or as_json)) as advance:
         rows, refused = measuring.run(workers, advance)

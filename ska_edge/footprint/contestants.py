@@ -10,7 +10,7 @@ from typing import Any
 from firmware_sim.catalogue import Board, load_board
 from firmware_sim.errors import SimError
 
-from ..bare import has_floats
+from ..bare import check_board, has_floats
 from ..baselines.embedded import Descent
 from ..errors import SkaError
 from ..rules import PublishedBatch, Rule, rule_named
@@ -169,11 +169,13 @@ def _cut(sweep: Sweep) -> Sweep:
 
 @cache
 def board_named(name: str) -> Board:
-    """A board of the catalogue.  Raises SkaError for others."""
+    """A board of the catalogue that gets a bare image.  Raises SkaError for others."""
     try:
-        return load_board(name)
+        board = load_board(name)
     except SimError as error:
         raise SkaError(str(error)) from None
+    check_board(board)
+    return board
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,12 @@ class Cluster(Workers):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 from distributed import Client
+                from distributed.comm import resolve_address
         except ImportError as error:
             raise MissingError(f"{error.name}: not installed; pip install 'ska_edge[search]'") from None
         self.context = context
         try:
+            resolve_address(address)  # a client of no address ends in a traceback
             self._client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise MissingError(
