@@ -70,6 +70,12 @@ def has_floats(board: Board) -> bool:
     return board.core.fpu == "single" and board.core.name == "cortex-m4"
 
 
+def check_board(board: Board) -> None:
+    """Raise SkaError for a board whose core gets no bare image."""
+    if family(board) == "avr":
+        raise SkaError(f"{board.name}: bare images are for Arm and RISC-V; its firmware runs in `ska-edge simulate`")
+
+
 def build_ours(program: Program, board: Board, folder: Path, compiler: str = "gcc") -> BareImage:
     """A Program's kernels and model, alone.  Raises what compilers raise."""
     return _build(generate(program), [folder / "model.c"], board, folder, compiler, (), ())
@@ -97,8 +103,7 @@ def _build(
     extra: list[str] | tuple[str, ...],
     machine: tuple[str, ...],
 ) -> BareImage:
-    if family(board) == "avr":
-        raise SkaError(f"{board.name}: bare images are for Arm and RISC-V; its firmware runs in `ska-edge simulate`")
+    check_board(board)
     tool: Compiler = find_compiler("zig" if compiler == "zig" else GCC[family(board)])
     for name, text in files.items():
         (folder / name).write_text(text)

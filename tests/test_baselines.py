@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from ska_edge.baselines import Cost, Rows, backprop, controls, pass_orders
 from ska_edge.baselines.backprop import Mlp, _backward, _forward
 from ska_edge.baselines.chosen import KINDS, recipe_of
 from ska_edge.baselines.descent import Recipe
+from ska_edge.baselines.random_features import random_features
 from ska_edge.compare import Difference, Result, difference, half_width
 from ska_edge.compare.all_labels import standard_methods
 from ska_edge.compare.cost import macs, program_cost
@@ -18,7 +20,8 @@ from ska_edge.data import load_dataset
 from ska_edge.errors import NetworkError, ProgramError
 from ska_edge.learner import Learner
 from ska_edge.lowering import lower
-from ska_edge.network import Network
+from ska_edge.network import Network, parse_shape
+from ska_edge.operations import Kind, Role
 from ska_edge.rules import rule_named
 
 
@@ -137,6 +140,25 @@ def test_frozen_learns_the_class_layer_only() -> None:
 def test_frozen_refuses_what_is_frozen() -> None:
     with pytest.raises(ProgramError, match="no hidden weights"):
         controls.frozen(controls.frozen(lower(Network((6, 5, 3)))))
+
+
+@pytest.mark.parametrize("settings", [{}, {"rectified": True, "readout": "sum"}, {"anneal": 8, "mask": 0.2}])
+@pytest.mark.parametrize("shape", ["64-16-10", "64-8-6-10", "64-3c3s2-10", "64-4x3f5-10"])
+def test_random_features_learn_what_frozen_learns(shape: str, settings: dict[str, Any]) -> None:
+    digits = load_dataset("digits")
+    network = Network(parse_shape(shape), rule=rule_named("guided", **settings))
+    program = lower(network, "w8d8", digits.samples[:100], digits.labels[:100], digits.encoding(centred=True))
+    frozen, least = Learner(controls.frozen(program)), Learner(random_features(program))
+    for learner in (frozen, least):
+        learner.learn_many(digits.samples[:100], digits.labels[:100])
+    kept, wanted = least.executor.state(), frozen.executor.state()
+    assert any(not np.array_equal(kept[name], program.values[name]) for name in kept)
+    for name, values in kept.items():
+        assert np.array_equal(values, wanted[name]), name
+    samples = digits.samples[100:200]
+    assert np.array_equal(least.predict_many(samples), frozen.predict_many(samples))
+    assert not {op.verb for op in least.program.sections["learn"]} & {"flow"}
+    assert {t.kind for t in least.program.of_role(Role.STATE)} <= {Kind.HEAD, Kind.BIAS, Kind.COUNTER}
 
 
 def test_multiplications_by_hand() -> None:

@@ -29,7 +29,7 @@ from ska_edge.compare.few_labels import FewLabels, drawn
 from ska_edge.compare.few_shot import FewShot
 from ska_edge.compare.novelty import Novelty
 from ska_edge.compare.scenario import Contestant, compete
-from ska_edge.compare.store import Store
+from ska_edge.compare.store import OutcomeStore
 from ska_edge.data import Dataset, load_dataset
 from ska_edge.errors import DataError
 from ska_edge.fixed import FloatArray, IntArray, lattice_offset
@@ -360,7 +360,7 @@ def test_ablations_change_one_thing_at_a_time() -> None:
 
 
 def test_store_finds_what_it_kept_and_nothing_else(tmp_path: Path) -> None:
-    store, key = Store(tmp_path / "runs"), {"dataset": "d", "scenario": "s", "seed": 0, "code": "a"}
+    store, key = OutcomeStore(tmp_path / "runs"), {"dataset": "d", "scenario": "s", "seed": 0, "code": "a"}
     outcome = Outcome(0.5, Cost(1, 2, 3), 0.25, (0.125,))
     assert store.find(key) is None
     store.keep(key, outcome)
@@ -370,8 +370,8 @@ def test_store_finds_what_it_kept_and_nothing_else(tmp_path: Path) -> None:
     path = next((tmp_path / "runs").rglob("*.json"))
     path.write_text(path.read_text()[:40])
     assert store.find(key) is None
-    Store(None).keep(key, outcome)
-    assert Store(None).find(key) is None
+    OutcomeStore(None).keep(key, outcome)
+    assert OutcomeStore(None).find(key) is None
 
 
 def test_finished_runs_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,7 +498,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_novelty_keeps_its_twenty_splits() -> None:
     scenario = Novelty("ecg", 1)
     everyone = {contestant.name: contestant for contestant in scenario.contestants()}
-    found = compete(scenario, [everyone["nearest neighbour"], everyone["Mahalanobis"]], 20, Store(None))
+    found = compete(scenario, [everyone["nearest neighbour"], everyone["Mahalanobis"]], 20, OutcomeStore(None))
     nearest, full = (result.mean for result in found.results)
     assert nearest == pytest.approx(0.990, abs=0.0006)
     assert 0.983 < full < 0.987

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from firmware_tools import needed
 
+from firmware_sim.timing import Cycles
 from ska_edge.bare import build_backprop, run_bare
 from ska_edge.baselines.embedded import Descent, HostRun, as_bytes, patches_of, start_weights, state_bytes
 from ska_edge.cli import main
 from ska_edge.data import load_dataset
 from ska_edge.errors import NetworkError, SkaError
-from ska_edge.footprint import Backprop, Bench, Job, Ours, board_named
+from ska_edge.footprint import OURS, Backprop, Bench, Job, Measuring, Ours, RandomFeatures, Row, Sweep, board_named
+from ska_edge.footprint.accuracy import Score, Trial, judge
 from ska_edge.network import Network, parse_shape
+from ska_edge.report.ratios import break_even, ratio_table, standard_error, statement
 from ska_edge.toolchain import find_compiler
 
 SHAPES = ("64-5-10", "64-6-5-10", "64-4x3f5-10", "64-3c3s2-10", "64-3c3s1-2c3s2-10", "64-3c3s2-2x4f2-10")
@@ -123,16 +128,69 @@ def test_the_float_unit_is_used(tmp_path: Path) -> None:
     assert cycles[0] > 3 * cycles[1]
 
 
-def test_rows_hold_what_was_measured() -> None:
-    bench, board = Bench(load_dataset("digits"), passes=1, samples=2), board_named("nucleo_g071rb")
-    ours, theirs = (
-        bench.measure(Job("methods", each, "64-4-10", board))
-        for each in (Ours("guided", "w8d8"), Backprop(Descent("int16", 0.0625)))
+INT16 = Backprop(Descent("int16", 0.0625))
+
+
+def test_rows_hold_what_was_measured(tmp_path: Path) -> None:
+    bench, board = Bench(load_dataset("digits"), passes=1, samples=2, runs=tmp_path), board_named("nucleo_g071rb")
+    learners = (Ours("guided", "w8d8"), RandomFeatures("w8d8"), INT16)
+    measuring = Measuring(bench, [Job("methods", each, "64-4-10", board) for each in learners], splits=2)
+    advanced: list[int] = []
+    (ours, random, theirs), refused = measuring.run(advance=advanced.append)
+    assert not refused and len(advanced) == len(measuring) == 9
+    assert ours.equal and random.equal and theirs.equal
+    assert random.static_ram_bytes < ours.static_ram_bytes < theirs.static_ram_bytes
+    assert theirs.weight_bytes == 2 * (65 * 4 + 5 * 10) and random.weight_bytes == 4 * 10 + 2 * 10
+    assert [len(row.accuracies) for row in (ours, random, theirs)] == [2, 2, 2]
+    assert random.accuracy < ours.accuracy > 0.2 and theirs.accuracy > 0.2  # type: ignore[operator]
+    assert len(theirs.rates) == 2 and not ours.rates
+    assert Measuring(bench, measuring.todo, splits=2).run(workers=2) == ([ours, random, theirs], {})
+
+
+def test_an_accuracy_found_before_is_not_learnt_for_again(tmp_path: Path) -> None:
+    data, shape = load_dataset("digits"), "64-4-10"
+    for contestant in (INT16, Ours("guided", "w8d8")):
+        bench, trial = Bench(data, passes=1, runs=tmp_path / contestant.profile), Trial.of(contestant, shape, 1)
+        before = judge(bench, trial)
+        (file,) = (tmp_path / contestant.profile).rglob("*.json")
+        file.write_text(json.dumps({**json.loads(file.read_text()), "outcome": {"accuracy": 0.5, "rate": None}}))
+        assert judge(bench, trial) == Score(0.5)
+        assert judge(replace(bench, runs=None), trial) == before
+        for other in (replace(bench, passes=2), replace(bench, data=replace(data, samples=data.samples + 0.5))):
+            assert judge(other, trial) != Score(0.5)
+    assert Trial.of(Backprop(INT16.descent, hard=True), shape, 1) == Trial.of(INT16, shape, 1)
+
+
+def test_what_cannot_be_measured_says_why() -> None:
+    bench, board = Bench(load_dataset("digits"), passes=1, samples=1), board_named("stm32f103_bluepill")
+    rows, refused = Measuring(bench, [Job("methods", INT16, "64-4x4f4-2x2f2-10", board)], splits=1).run()
+    assert (
+        not rows
+        and "patches above fields" in refused["backprop, in place, int16, 64-4x4f4-2x2f2-10, " + board.name + ", gcc"]
     )
-    assert ours.equal and theirs.equal
-    assert ours.static_ram_bytes < theirs.static_ram_bytes
-    assert theirs.weight_bytes == 2 * (65 * 4 + 5 * 10)
-    assert ours.accuracy is not None and theirs.accuracy is not None and theirs.accuracy > 0.2
+
+
+def _row(sweep: Sweep, shape: str, contestant: Any, ram: int, cycles: float, accuracies: tuple[float, ...]) -> Row:
+    each = Cycles(cycles, cycles, cycles)
+    numbers = (0, 0, ram, 0, 0, each)
+    return Row(sweep.name, contestant.method, "", shape, "b", contestant.profile, *numbers, accuracies=accuracies)
+
+
+def test_the_statement_names_what_is_lost() -> None:
+    sweep = Sweep("width", "neurons", ("64-4-10", "64-8-10"), (4, 8))
+    rows = [
+        *(_row(sweep, "64-4-10", *each) for each in ((OURS, 100, 10, (0.9, 0.8)), (INT16, 150, 20, (0.8, 0.9)))),
+        *(_row(sweep, "64-8-10", *each) for each in ((OURS, 200, 40, (0.9, 0.9)), (INT16, 300, 30, (0.94, 0.92)))),
+    ]
+    said = statement(rows, [sweep])
+    assert "RAM: backprop takes 1.50 times ours; ours wins." in said
+    assert (
+        "Cycles a sample: backprop takes 0.75 to 2.00 times ours; ours wins on 64-4-10 and **loses** on 64-8-10" in said
+    )
+    assert "Accuracy: ours is 0.0 to 3.0 points less accurate than backprop." in said
+    # single splits differ by +10 and -10 points, then by -4 and -2
+    assert standard_error(rows, [sweep]) == pytest.approx(math.sqrt((200 / 2 + 2 / 2) / 2))
+    assert break_even([(4, 2.0), (8, 0.75)], "neurons") in ratio_table(rows, [sweep])
 
 
 def test_the_verb(tmp_path: Path) -> None:
@@ -148,13 +206,14 @@ def test_the_verb(tmp_path: Path) -> None:
         "--samples",
         "2",
     ]
-    done = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "page.md"), "--json"])
+    files = ["--out", str(tmp_path / "page.md"), "--runs", str(tmp_path / "runs")]
+    done = CliRunner().invoke(main, [*arguments, *files, "--json"])
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
     keys = {"method", "schedule", "shape", "board", "profile", "flash_bytes", "static_ram_bytes", "stack_bytes"}
     keys |= {"learning_state_bytes", "cycles_per_sample", "accuracy"}
     assert all(keys <= set(row) for row in result["rows"])
-    assert {row["schedule"] for row in result["rows"]} == {"layerwise", "paper", "backprop"}
+    assert {row["schedule"] for row in result["rows"]} == {"layerwise", "control", "paper", "backprop"}
     assert not result["skipped"]
     assert [Path(name).name for name in result["files"]] == ["page-parts.svg", "page.md"]
 
@@ -164,11 +223,16 @@ def test_the_verb(tmp_path: Path) -> None:
     [
         (["--shape", "63-4-10"], "digits has 64 features"),
         (["--board", "abacus"], "abacus"),
+        (["--board", "arduino_uno"], "bare images are for Arm and RISC-V"),
         (["--sweep", "height"], "sweep 'height': allowed are width"),
+        (["--dataset", "letters"], "letters"),
+        (["--workers", "0"], "workers"),
+        (["--out", "/dev/null/page.md"], "/dev/null: cannot be written"),
     ],
 )
 def test_bad_input(arguments: list[str], words: str, tmp_path: Path) -> None:
-    done = CliRunner().invoke(main, ["memory", *arguments, "--out", str(tmp_path), "--json"])
+    folders = ["--out", str(tmp_path), "--runs", str(tmp_path)]
+    done = CliRunner().invoke(main, ["memory", *folders, *arguments, "--json"])
     assert done.exit_code == 2
     assert words in json.loads(done.stdout)["error"]
 

@@ -71,7 +71,7 @@ def compare(
             raise DataError(f"data set {name!r}: allowed are {', '.join(DATASETS)}, all")
     page = Path(out) if out.endswith(".md") else Path(out) / "benchmark.md"
     claim(page.parent)
-    claim(Path(runs))
+    claim(Path(runs), "--runs")
     chosen = tuple(name for name in DATASETS if name in datasets or "all" in datasets)
     benchmark = run_benchmark(
         Choice(chosen, scenarios, only, seeds, passes, final), Path(runs), progress=not (quiet or as_json)

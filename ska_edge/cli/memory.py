@@ -22,13 +22,26 @@ from .common import CHECK_FAILED, emit, json_option, quiet_option, warn
 @click.option(
     "--samples", type=click.IntRange(1, 1000), default=8, show_default=True, help="To learn in the simulator."
 )
-@click.option("--quick", is_flag=True, help="Few methods, few points of a sweep, one pass.")
+@click.option(
+    "--splits", type=click.IntRange(1, 100), default=3, show_default=True, help="Into rows to learn and test, averaged."
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes of this machine."
+)
+@click.option("--quick", is_flag=True, help="Few methods, few points of a sweep, one pass, one split.")
 @click.option(
     "--out",
     default="out/memory",
     show_default=True,
     type=click.Path(),
     help="Folder for memory.md, or a page's name ending in .md.",
+)
+@click.option(
+    "--runs",
+    default="out/memory/runs",
+    show_default=True,
+    type=click.Path(),
+    help="Folder of accuracies found before, which are not learnt for again.",
 )
 @quiet_option
 @json_option
@@ -40,20 +53,23 @@ def memory(
     chosen: tuple[str, ...],
     passes: int,
     samples: int,
+    splits: int,
+    workers: int,
     quick: bool,
     out: str,
+    runs: str,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Compare our rules with backprop in C, in the simulator: flash, RAM, stack, cycles, energy, accuracy.
 
     Without options: the digits, 64-16-10 on two boards, and sweeps over width, depth, fields, convolution and batch on
-    the first of them (about a quarter of an hour).  Exit code 1 where a simulated run leaves other bits than the
-    computer.
+    the first of them.  The same command goes on after Ctrl-C.  Exit code 1 where a simulated run leaves other bits than
+    the computer.
     """
     from ..data import load_dataset
     from ..errors import SkaError
-    from ..footprint import BOARDS, Bench, board_named, everyone, jobs, measure_all, rivals, sweeps
+    from ..footprint import BOARDS, Bench, Measuring, board_named, everyone, jobs, rivals, sweeps
     from ..progress import bar
     from ..report.files import claim, write_files
     from ..report.memory import files, print_rows
@@ -67,28 +83,30 @@ def memory(
     wanted = [each for name, each in known.items() if not chosen or name in chosen or "all" in chosen]
     page = Path(out) if out.endswith(".md") else Path(out) / "memory.md"
     data = load_dataset(dataset)
-    passes = 1 if quick else passes
-    bench = Bench(data, passes, samples)
+    if quick:
+        passes = splits = 1
+    bench = Bench(data, passes, samples, Path(runs))
     default = (f"{data.samples.shape[1]}-16-{int(max(bench.labels)) + 1}",)
     found = [board_named(name) for name in boards or BOARDS]
     todo = jobs(found, compilers or ("gcc",), wanted, shapes or default, rivals if quick else everyone)
     for shape in {job.shape for job in todo}:
         bench.network(shape)
     claim(page.parent)
-    skipped: dict[str, str] = {}
-    with bar("measuring", len(todo), not (quiet or as_json)) as advance:
-        rows = measure_all(bench, todo, skipped, advance)
-    for name, reason in skipped.items():
-        warn(f"{name}: skipped: {reason}")
-    told = {"dataset": dataset, "passes": passes, "tested": len(bench.tested)}
+    claim(Path(runs), "--runs")
+    measuring = Measuring(bench, todo, splits)
+    with bar("measuring", len(measuring), not (quiet or as_json)) as advance:
+        rows, refused = measuring.run(workers, advance)
+    for name, reason in refused.items():
+        warn(f"{name}: not measured: {reason}")
+    told = {"dataset": dataset, "passes": passes, "splits": splits, "tested": len(bench.part(0).tested)}
     command = shlex.join(["ska-edge", *(sys.argv[1:] or ["memory"])])
-    written = write_files(page.parent, files(rows, wanted, page, command, told))
+    written = write_files(page.parent, files(rows, wanted, page, command, told, refused))
 
     def human() -> None:
         print_rows(rows)
         print(f"Page: {page}")
 
-    result = {"rows": [row.to_json() for row in rows], "skipped": skipped, "files": [str(path) for path in written]}
+    result = {"rows": [row.to_json() for row in rows], "skipped": refused, "files": [str(path) for path in written]}
     emit(as_json, result, human)
-    if any(row.equal is False for row in rows) or (skipped and os.environ.get("CI") == "true"):
+    if any(row.equal is False for row in rows) or (refused and os.environ.get("CI") == "true"):
         raise SystemExit(CHECK_FAILED)

@@ -17,7 +17,7 @@ from .few_shot import FewShot
 from .novelty import Novelty
 from .rows import Comparison, Row, difference, seeds_of
 from .scenario import Contestant, Goal, Scenario, compete
-from .store import Store
+from .store import OutcomeStore
 
 SCENARIOS: tuple[type[Scenario], ...] = (
     FewShot,
@@ -133,7 +133,7 @@ def run_benchmark(choice: Choice, runs: Path | None = None, progress: bool = Fal
     with _one_thread(), bar("comparing", total, progress) as advance:
         for scenario, contestants in plans:
             seeds = choice.seeds or scenario.default_seeds
-            found = compete(scenario, contestants, seeds, Store(runs), advance)
+            found = compete(scenario, contestants, seeds, OutcomeStore(runs), advance)
             findings.append(Finding(scenario, found))
     return Benchmark(tuple(findings))
 

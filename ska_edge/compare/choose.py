@@ -16,7 +16,7 @@ from .benchmark import Choice, scenarios_of
 from .others import descent
 from .rows import Result
 from .scenario import Scenario, compete
-from .store import Store
+from .store import OutcomeStore
 
 TIMES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -33,7 +33,7 @@ def alternatives(
             chosen = recipe_of(scenario.name, scenario.dataset, kind, masked)
             recipes = [replace(chosen, rate=chosen.rate * times) for times in TIMES]
             contestants = [descent(kind, recipe, "backprop") for recipe in recipes]
-            found = compete(scenario, contestants, seeds, Store(None))
+            found = compete(scenario, contestants, seeds, OutcomeStore(None))
             yield kind, list(zip(recipes, found.results, strict=True))
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..baselines import Outcome, Setting
+from ..store import source_digest
 from .rows import Comparison, Method, Result, seeds_of
-from .store import Store, source_digest
+from .store import OutcomeStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ def compete(
     scenario: Scenario,
     contestants: Sequence[Contestant],
     seeds: int,
-    store: Store,
+    store: OutcomeStore,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Comparison:
     """Run every contestant for seeds 0 to seeds - 1; runs found in the store are not made again."""

@@ -10,14 +10,14 @@ from .. import codec
 from ..errors import FileError
 
 
-def claim(out: Path) -> None:
+def claim(out: Path, option: str = "--out") -> None:
     """Make the folder and try it now: nobody wants to hear after a minute that it cannot be written."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise FileError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None
+        raise FileError(f"{out}: cannot be written ({error.strerror}); give another folder with {option}") from None
 
 
 def write_files(out: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:

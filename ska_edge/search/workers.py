@@ -9,16 +9,13 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from types import TracebackType
 
-from ..compare.store import source_digest
 from ..errors import MissingError, SkaError
+from ..processes import TRIES, Processes
+from ..store import source_digest
 from .learning import Context, Job, Score, judge
 
-TRIES = 5
 CONNECT_SECONDS = 10
 _SOURCES = ("search", "rules", "backends.jit", "lowering", "network", "layers", "builder", "reference.stream", "data")
 
@@ -45,56 +42,20 @@ class Workers(ABC):
         self.close()
 
 
-class Here(Workers):
-    """This process, one job after the other."""
-
-    words = "one process"
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Score]]:
-        """(position, score), in order."""
-        for position, job in enumerate(jobs):
-            yield position, judge(self.context, job)
-
-    def close(self) -> None:
-        """Nothing to let go."""
-
-
-class Processes(Workers):
-    """So many processes of this machine."""
+class Local(Workers):
+    """This process, or so many of this machine."""
 
     def __init__(self, context: Context, count: int) -> None:
-        self.context, self.count, self.words = context, count, f"{count} processes"
-        self._pool: ProcessPoolExecutor | None = None
+        self.words = "one process" if count == 1 else f"{count} processes"
+        self._processes = Processes(judge, context, count)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Score]]:
         """(position, score) as they are done.  Raises SkaError where processes die again and again."""
-        left = dict(enumerate(jobs))
-        for _ in range(TRIES):
-            try:
-                futures = {self._started().submit(_judge, job): position for position, job in left.items()}
-                for future in _as_done(futures):
-                    position = futures[future]
-                    yield position, future.result()
-                    del left[position]
-            except BrokenProcessPool:
-                self.close()  # all its processes have ended; what they had not finished is run again
-                continue
-            return
-        raise SkaError(f"search: worker processes died {TRIES} times (out of memory?); use fewer --workers")
+        return self._processes.run(jobs)
 
     def close(self) -> None:
         """End the processes."""
-        if self._pool is not None:
-            pool, self._pool = self._pool, None
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _started(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.count, get_context("spawn"), _share, (self.context,))
-        return self._pool
+        self._processes.close()
 
 
 class Cluster(Workers):
@@ -106,10 +67,12 @@ class Cluster(Workers):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 from distributed import Client
+                from distributed.comm import resolve_address
         except ImportError as error:
             raise MissingError(f"{error.name}: not installed; pip install 'ska_edge[search]'") from None
         self.context = context
         try:
+            resolve_address(address)  # a client of no address ends in a traceback
             self._client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise MissingError(
@@ -176,30 +139,7 @@ def open_workers(context: Context, count: int, scheduler: str | None) -> Workers
     """One process, several, or a cluster."""
     if scheduler is not None:
         return Cluster(context, scheduler)
-    return Processes(context, count) if count > 1 else Here(context)
-
-
-_shared: Context
-
-
-def _share(context: Context) -> None:
-    """What a fresh process is told first.  Ctrl-C is its parent's to handle."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    global _shared
-    _shared = context
-
-
-def _judge(job: Job) -> Score:
-    return judge(_shared, job)
-
-
-def _as_done(futures: dict[Future[Score], int]) -> Iterator[Future[Score]]:
-    left = set(futures)
-    while left:
-        done, left = wait(left, return_when=FIRST_COMPLETED)
-        yield from sorted(done, key=futures.__getitem__)
+    return Local(context, count)
 
 
 def sources() -> str:
@@ -211,4 +151,4 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-__all__ = ["Cluster", "Here", "Processes", "Workers", "open_workers"]
+__all__ = ["Cluster", "Local", "Workers", "open_workers"]
