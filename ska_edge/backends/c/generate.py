@@ -6,6 +6,7 @@ here but widths: 32-bit arithmetic wherever the range proof allows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -228,28 +229,37 @@ class _Writer:
     def contract(self, op: Contract, bits: int) -> tuple[Instance, list[str]]:
         axes, a, b, out = merge_axes(op.axes, *(self.tensor(name) for name in (op.a, op.b, op.out)))
         a_axes, b_axes, out_axes = split_axes(axes)
+        addresses = [self.at(op.out), self.at(op.a), self.at(op.b), self.at(op.c)]
+        last = out_axes[-1:]
+        if last not in a_axes:  # rows that share an operand share b
+            a, b, a_axes, b_axes = b, a, b_axes, a_axes
+            addresses[1:3] = addresses[2], addresses[1]
         a_steps, b_steps = memory_steps(a, a_axes), memory_steps(b, b_axes)
         extents = dict(zip(a_axes + b_axes, a.shape + b.shape, strict=True))
         summed = "".join(axis for axis in extents if axis not in out_axes)
-        bits, c_format, tail = self.sums(op, bits)
-        formats = [("A", token(a)), ("B", token(b)), ("C", c_format[0]), ("OUT", token(out))]
-        ends = [x * y for x in (a.format.lo, a.format.hi) for y in (b.format.lo, b.format.hi)]
-        product = 32 if bits_of(min(ends), max(ends)) <= 32 else bits
         run = summed[-1:]
-        steps = [(letter, str(steps.get(run, 0))) for letter, steps in (("A_STEP", a_steps), ("B_STEP", b_steps))]
-        ending = [*steps, ("BITS", str(bits)), ("PRODUCT", str(product)), ("ROUNDING", op.rounding.name)]
-        addresses = [self.at(name) for name in (op.out, op.a, op.b, op.c)]
+        bits, c_format, tail = self.sums(op, bits)
+        products = [x * y for x in (a.format.lo, a.format.hi) for y in (b.format.lo, b.format.hi)]
+        terms = math.prod(extents[axis] for axis in summed)
+        product, total = (
+            32 if bits_of(min(products) * count, max(products) * count) <= 32 else bits for count in (1, terms)
+        )
+        macros = [("A", token(a)), ("B", token(b)), ("C", c_format[0]), ("OUT", token(out))]
+        macros += [(f"{letter}_STEP", str(steps.get(run, 0))) for letter, steps in (("A", a_steps), ("B", b_steps))]
+        macros += [("BITS", str(bits)), ("PRODUCT", str(product)), ("TOTAL", str(total))]
+        macros += [("ROUNDING", op.rounding.name)]
+        rows = [str(steps.get(last, 0)) for steps in (a_steps, b_steps)]
+        n = str(extents.get(run, 1))
         fields = out_axes[1:]
         in_turn = len(out_axes) == 2 and a_axes == out_axes + summed and b_axes == fields + summed and len(summed) == 1
         if (len(out_axes) <= 1 and len(summed) <= 1) or in_turn:
-            rows = [steps.get(out_axes[-1:], 0) for steps in (a_steps, b_steps)]
-            shape = [out.size, extents.get(run, 1), *rows, extents[fields] if in_turn else out.size]
-            return _instance("contract", [*formats, *ending]), [*addresses, *map(str, shape), *tail]
-        loops = [(extents[x], a_steps.get(x, 0), b_steps.get(x, 0)) for x in (*out_axes, *summed[:-1])]
+            shape = [str(out.size), n, *rows, str(extents[fields] if in_turn else out.size)]
+            return _instance("contract", macros), [*addresses, *shape, *tail]
+        loops = [(extents[x], a_steps.get(x, 0), b_steps.get(x, 0)) for x in (*out_axes[:-1], *summed[:-1])]
         name = f"ska_loops_{len(self.source.loops)}"
         self.source.loops.append(Constant(name, "uint32_t", tuple(v for loop in loops for v in loop), op.axes))
-        counts = [name, str(len(out_axes)), str(len(summed[:-1])), str(extents.get(run, 1))]
-        return _instance("contract_any", [*formats, *ending]), [*addresses, *counts, *tail]
+        counts = [name, str(len(out_axes[:-1])), str(len(summed[:-1])), str(extents.get(last, 1)), n, *rows]
+        return _instance("contract_any", macros), [*addresses, *counts, *tail]
 
     def scale(self, op: Scale, bits: int) -> tuple[Instance, list[str]]:
         self.flat(op.a, op.b)

@@ -1,11 +1,11 @@
-/* SPEC 5.1 with any axes: for batches, patches, and whatever `contract.h` does not cover.  Slow and general.
+/* SPEC 5.1 with any axes: for batches, patches, and whatever `contract.h` does not cover.
  *
- * Instance as there.  The last summed axis has n elements and the steps of the instance.  loops: (extent, step in a, step
- * in b) of every other axis, output axes first, then summed axes, the last fastest; at most 3 of the one and 5 of the
- * other. */
+ * Instance as there.  The last output axis has `outs` elements, a_row and b_row apart; the last summed axis has n, and the
+ * steps of the instance.  loops: (extent, step in a, step in b) of every other axis, `outer` of the output, then `inner`
+ * that are summed, the last fastest; at most 2 of the one and 5 of the other. */
 #include "dot.h"
 #include "tail.h"
-#include "sum.h"
+#include "rows.h"
 
 #ifndef SKA_LOOPS_H
 #define SKA_LOOPS_H
@@ -28,21 +28,32 @@ static inline uint8_t ska_advance_axes(const uint32_t (*loops)[3], uint8_t count
 }
 #endif
 
-static void SKA_NAME(void *out, const void *a, const void *b, const void *c, const uint32_t (*loops)[3], uint8_t outs,
-                     uint8_t sums, ska_index n, ska_index c_size, uint8_t c_shift, int32_t gain, int8_t shift, uint32_t row,
-                     uint32_t t, SKA_INT lo, SKA_INT hi)
+static void SKA_NAME(void *out, const void *a, const void *b, const void *c, const uint32_t (*loops)[3], uint8_t outer,
+                     uint8_t inner, ska_index outs, ska_index n, ska_index a_row, ska_index b_row, ska_index c_size,
+                     uint8_t c_shift, int32_t gain, int8_t shift, uint32_t row, uint32_t t, SKA_INT lo, SKA_INT hi)
 {
-    ska_index out_index[3] = {0, 0, 0}, from_a = 0, from_b = 0, at_c = 0, k = 0;
+    ska_index out_index[2] = {0, 0}, from_a = 0, from_b = 0, at_c = 0, k = 0;
     (void)c, (void)c_shift, (void)at_c, (void)row, (void)t;
     do {
-        ska_index index[5] = {0, 0, 0, 0, 0}, at_a = from_a, at_b = from_b;
-        SKA_INT sum = 0;
-        do {
-            sum += SKA_SUM(a, at_a, b, at_b, n);
-        } while (ska_advance_axes(loops + outs, sums, index, &at_a, &at_b));
-        SKA_FINISH(sum * (SKA_INT)gain, k);
-        k++;
-    } while (ska_advance_axes(loops, outs, out_index, &from_a, &from_b));
+        ska_index row_a = from_a, row_b = from_b, left = outs;
+        while (left) {
+            ska_index index[5] = {0, 0, 0, 0, 0}, at_a = row_a, at_b = row_b, rows, i;
+            SKA_SUM sum[SKA_ROWS], part[SKA_ROWS];
+            rows = SKA_NEXT_ROWS(sum, a, at_a, a_row, b, at_b, b_row, n, left);
+            while (ska_advance_axes(loops + outer, inner, index, &at_a, &at_b)) {
+                (void)SKA_NEXT_ROWS(part, a, at_a, a_row, b, at_b, b_row, n, left);
+                for (i = 0; i < rows; i++) {
+                    sum[i] += part[i];
+                }
+            }
+            for (i = 0; i < rows; i++, k++) {
+                SKA_FINISH((SKA_INT)sum[i] * (SKA_INT)gain, k);
+            }
+            row_a += rows * a_row;
+            row_b += rows * b_row;
+            left -= rows;
+        }
+    } while (ska_advance_axes(loops, outer, out_index, &from_a, &from_b));
 }
 
 #include "end.h"

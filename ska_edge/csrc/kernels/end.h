@@ -26,4 +26,6 @@
 #undef SKA_DOT
 #undef SKA_SUM
 #undef SKA_ROWS
-#undef SKA_SUMS
+#undef SKA_DOTS
+#undef SKA_TOTAL
+#undef SKA_NEXT_ROWS
