@@ -16,7 +16,7 @@ static uint8_t ska_program(uint32_t at, const uint8_t *byte)
 {
     const uint8_t status = SREG;
     ska_ready();
-    EEAR = (uint16_t)at;
+    EEAR = (uint16_t)(SKA_STORE_BASE + at);
     EEDR = *byte;
     cli(); /* EEPE must follow EEMPE within four cycles */
     EECR |= (uint8_t)(1U << EEMPE);
@@ -29,7 +29,7 @@ static uint8_t ska_read(uint32_t at, uint8_t *to, uint16_t count)
 {
     ska_ready();
     for (; count; count--, at++, to++) {
-        EEAR = (uint16_t)at;
+        EEAR = (uint16_t)(SKA_STORE_BASE + at);
         EECR |= (uint8_t)(1U << EERE);
         *to = EEDR;
     }
