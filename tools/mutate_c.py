@@ -60,13 +60,13 @@ USERS = {  # files that several primitives include
 ARM = {  # files with lines that only Arm compiles: where they run
     "armv7em.h": ("qemu-m4",),
     "armv6m.h": ("qemu-m0",),
-    "dot.h": ("qemu-m4", "qemu-m0"),
+    "core.h": ("qemu-m4", "qemu-m0"),
     "learn.h": ("qemu-m4", "qemu-m0"),
     "contract.h": ("qemu-m4",),
     "rows.h": ("qemu-m4",),
     "outer_update.h": ("qemu-m4",),
 }
-ARM_ALONE = ("armv7em.h", "armv6m.h", "dot.h", "learn.h")
+ARM_ALONE = ("armv7em.h", "armv6m.h", "core.h", "learn.h")
 SKIPPED = ("end.h",)  # forgets macros
 TOKEN = re.compile(
     r"(?P<skip>/\*.*?\*/|^\s*#[^\n]*|\"[^\"]*\"|->|\+\+|--|\b[A-Za-z_]\w*\b)"

@@ -3,7 +3,7 @@
  * Instance: SKA_NAME, SKA_A, SKA_B, SKA_C, SKA_OUT (formats), SKA_A_STEP, SKA_B_STEP (elements from one summand to the
  * next), SKA_BITS, SKA_PRODUCT and SKA_TOTAL (bits that hold any product and any sum), SKA_ROUNDING.  a_row, b_row:
  * elements from one output to the next; outputs take `fields` rows of b in turn.  c_size 0: nothing is carried. */
-#include "dot.h"
+#include "core.h"
 #include "tail.h"
 #include "rows.h"
 

@@ -3,7 +3,7 @@
  * Instance as there.  The last output axis has `outs` elements, a_row and b_row apart; the last summed axis has n, and the
  * steps of the instance.  loops: (extent, step in a, step in b) of every other axis, `outer` of the output, then `inner`
  * that are summed, the last fastest; at most 2 of the one and 5 of the other. */
-#include "dot.h"
+#include "core.h"
 #include "tail.h"
 #include "rows.h"
 

@@ -8,7 +8,7 @@
 #ifndef SKA_LEARN_H
 #define SKA_LEARN_H
 
-#include "dot.h"
+#include "core.h"
 
 #define SKA_LEARN_MOST_s16 32767
 #define SKA_LEARN_MOST_s8 32639

@@ -7,8 +7,8 @@
  *   SKA_RUN_<w>_<x> 8             ska_run_<w>_<x>(w, x, s, n, offset): what learn.h says, for n > 0, a multiple of this,
  *                                 and x at a word's address.
  * Every sum is exact: 64 bits hold any, and the range proof allows 32 where 32 are asked for, in any order. */
-#ifndef SKA_DOT_H
-#define SKA_DOT_H
+#ifndef SKA_CORE_H
+#define SKA_CORE_H
 
 #include "arithmetic.h"
 
