@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +104,8 @@ class Simulation:
     """Firmware that learnt `samples` samples and decided `predictions` others.
 
     `per_sample` and `per_prediction`: cycles of one call of `ska_learn` and `ska_predict`, the mean of all.
-    `learning`: the report on learning alone (on AVR, on the whole run).  `equal`: the weights learnt are those of
-    the judge, Numba.  `snapshots`: where the state was also saved and loaded.
+    `learning`: the report on learning alone (on AVR, on the whole run), but its stack is the whole run's.  `equal`: the
+    weights learnt are those of the judge, Numba.  `snapshots`: where the state was also saved and loaded.
     """
 
     image: Image
@@ -216,7 +216,7 @@ def _run(
             rows = np.arange(learnt + predicted, learnt + predicted + saves - 1) % len(samples)
             kept, loaded = _save_and_load(device, machine, samples[rows], labels[rows])
     after = report(machine, "idle", since=middle) if isinstance(machine, Machine) else avr_report(machine, "idle")
-    learning = learning or after
+    learning = replace(learning, stack_bytes=after.stack_bytes) if learning else after
     snapshots = None
     if saves:
         assert after.wear is not None
