@@ -249,7 +249,8 @@ def machine_flags(board: Board, compiler: str) -> tuple[str, ...]:
     core = board.core.name
     if family(board) == "arm":
         if compiler == "zig":
-            return ("-target", "thumb-freestanding-eabi", f"-mcpu={core.replace('-', '_')}", "-fno-sanitize=undefined")
+            cpu = core.replace("-", "_") + ("+dsp" if board.core.dsp else "")  # no Cortex-M33 has it by that name alone
+            return ("-target", "thumb-freestanding-eabi", f"-mcpu={cpu}", "-fno-sanitize=undefined")
         return (f"-mcpu={core}", "-mthumb")
     if family(board) == "riscv":
         if compiler == "zig":
