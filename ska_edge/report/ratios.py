@@ -236,7 +236,8 @@ def ratios(rows: Sequence[Row], sweeps: Sequence[Sweep]) -> Picture | None:
                 else:
                     axis.set_xlabel(sweep.axis, fontsize=8)
             line[0].set_ylabel(f"{measure}, over ours")
-        axes[0][0].legend(fontsize=7)
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
 
     words = "; ".join(
         f"{sweep.name}, {measure}, {rival}: {' '.join(f'{ratio:.2f}' for _, ratio in points)}"
