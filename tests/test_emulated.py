@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from firmware_tools import digits_model, digits_stream, learnt_digest, needed, noise
+from programs import check_in_step
 
 from firmware_sim.catalogue import load_board
 from ska_edge import Network, codec, lower
@@ -23,6 +25,9 @@ from ska_edge.cli import main
 from ska_edge.device import DeviceError, LinkError
 from ska_edge.emulator import BOARDS, Emulation, find_emulator
 from ska_edge.errors import MissingError, SkaError
+from ska_edge.fixed import Format, IntArray
+from ska_edge.operations import Contract, Kind, OuterUpdate, Role, Tensor
+from ska_edge.program import Program
 from ska_edge.toolchain import INCLUDE, find_compiler
 from ska_edge.verify import verify
 
@@ -73,6 +78,39 @@ def test_equals_the_oracle(target: str) -> None:
         total, used = executor.device.stack()
         assert 0 < used < total - 100
         assert executor.device.repeats == 0
+
+
+def runs_of_synapses(lengths: Sequence[int], neurons: int = 7) -> tuple[Program, dict[str, IntArray]]:
+    """Sums that are stored as they are, and learning that saturates, over runs of every length modulo eight."""
+    source, tensors, ops = np.random.default_rng(5), [], []
+    held: dict[Role, dict[str, IntArray]] = {role: {} for role in Role}
+
+    def tensor(name: str, shape: tuple[int, ...], bits: int, role: Role, signed: bool = True) -> str:
+        fmt = Format(bits, 0, signed)
+        tensors.append(Tensor(name, shape, fmt, role, {"t": Kind.COUNTER, "sample": Kind.SAMPLE}.get(name, Kind.OTHER)))
+        if role is not Role.OUTPUT:
+            ends, values = source.choice((fmt.lo, fmt.hi), shape), source.integers(fmt.lo, fmt.hi, shape, endpoint=True)
+            held[role][name] = np.where(source.random(shape) < 0.2, ends, values)
+        return name
+
+    tensor("t", (), 16, Role.STATE, signed=False)
+    tensor("sample", (1,), 8, Role.INPUT)  # firmware has one
+    for n in lengths:
+        for w_bits, x_bits, signed in ((16, 16, True), (16, 8, True), (16, 8, False), (8, 8, True), (8, 8, False)):
+            tail = f"{w_bits}_{x_bits}{'s' if signed else 'u'}_{n}"
+            w = tensor(f"w{tail}", (neurons, n), w_bits, Role.STATE)
+            x = tensor(f"x{tail}", (n,), x_bits, Role.INPUT, signed)
+            s = tensor(f"s{tail}", (neurons,), 16, Role.INPUT)
+            z = tensor(f"z{tail}", (neurons,), 64 if w_bits == 16 else 32, Role.OUTPUT)
+            ops += [Contract(z, w, x, "oi,i->o"), OuterUpdate(w, s, x, "t", 16), OuterUpdate(w, s, x, "t", 13)]
+    return Program(tuple(tensors), {"learn": tuple(ops)}, held[Role.STATE]), held[Role.INPUT]
+
+
+def test_runs_of_synapses_are_exact(target: str) -> None:
+    """What networks round away: the last bit of a sum, weights at both ends, factors of 16 bits."""
+    program, inputs = runs_of_synapses((1, 5) if "atmega" in target else (1, 2, 7, 8, 20, 37))
+    with open_executor(target, program) as executor:  # type: ignore[attr-defined]
+        check_in_step(executor, program, "learn", [inputs, {}])
 
 
 def test_one_lsb_in_a_kernel_is_caught(target: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
