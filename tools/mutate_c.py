@@ -91,12 +91,14 @@ SWAPS = {
 }
 SAME = "the first of a row compared with itself"
 ROOM = "an array with room to spare"
+REST = "the last four are summed one by one"
 EQUIVALENT = {  # file, a piece of the changed line that only the mutant has: why no behaviour can change
     ("arg.h", "for (i = 0; i < columns"): SAME,
     ("pool.h", "for (p = 0; p < count"): SAME,
     ("pool.h", "best = v >= best"): "of equals it does not matter which",
     ("contract_any.h", "return 2;"): "anything but 0 means that there is more",
-    ("armv7em.h", "n >= 5"): "the last four are summed one by one",
+    ("armv7em.h", "n >= 5"): REST,
+    ("armv7em.h", "; n > 4;"): REST,
     ("contract_any.h", "out_index[3]"): ROOM,
     ("contract_any.h", " index[6]"): ROOM,
 }
