@@ -39,7 +39,8 @@ Both sides learn the same network, get the same start-up, compiler and flags, an
 - Backprop is C99 in `ska_edge/baselines/csrc`: ReLU, softmax, weights by input so that zeros are skipped, errors in the
   place of units, the rate multiplied in once, momentum's velocity in the place of the gradient. *Centred* inputs learn
   better and leave few zeros. It is plain C, as a compiler makes it; the inner loops of our kernels are assembly on both
-  boards, and part of their lead in cycles. int16 rounds by the same lattice as ours. *M4F* uses the core's unit for floats; other float32 is the compiler's own library.
+  boards, and part of their lead in cycles. int16 rounds by the same lattice as ours. *M4F* uses the core's unit for
+  floats; other float32 is the compiler's own library.
 - A minibatch is summed one sample at a time, so its size costs no RAM; the papers' schedule holds the batch.
 """
 
