@@ -107,28 +107,34 @@ def profile(machine: Machine, activity: Activity | None, since: Mark | None = No
         for (stack, operation), (count, cost) in sums.items():
             cost = cost.times(visit.count)
             block = block + cost
-            found.stacks[stack] = found.stacks.get(stack, 0.0) + cost.nominal
-            target = found.outside if operation is None else found.operations.setdefault(operation, Share())
-            target.add(count * visit.count, cost)
-        found.functions.setdefault(own, Share()).add(len(visit.instructions) * visit.count, block)
-        for name in {*path, own}:
-            share = found.functions.setdefault(name, Share())
-            share.total = share.total + block
+            _attribute(found, stack, operation, count * visit.count, cost)
+        _charge(found, path, own, len(visit.instructions) * visit.count, block)
         if visit.entered:
             found.functions.setdefault(names.path(visit.goes_to)[-1], Share()).calls += visit.count
         instructions += len(visit.instructions) * visit.count
         cycles = cycles + block
     for place, address, cost in _halts(machine, since):
-        stack, operation = names.of(place, address)
-        found.stacks[stack] = found.stacks.get(stack, 0.0) + cost.nominal
-        (found.outside if operation is None else found.operations.setdefault(operation, Share())).add(0, cost)
-        own = names.function(address)
-        found.functions.setdefault(own, Share()).add(0, cost)
-        for name in {*names.path(place), own}:
-            share = found.functions.setdefault(name, Share())
-            share.total = share.total + cost
+        _attribute(found, *names.of(place, address), 0, cost)
+        _charge(found, names.path(place), names.function(address), 0, cost)
         cycles = cycles + cost
     return Profile(instructions, cycles, found.functions, found.operations, found.outside, found.stacks)
+
+
+def _attribute(
+    found: Profile, stack: tuple[str, ...], operation: Operation | None, instructions: int, cost: Cycles
+) -> None:
+    """To a call stack and an operation."""
+    found.stacks[stack] = found.stacks.get(stack, 0.0) + cost.nominal
+    target = found.outside if operation is None else found.operations.setdefault(operation, Share())
+    target.add(instructions, cost)
+
+
+def _charge(found: Profile, path: list[str], own: str, instructions: int, cost: Cycles) -> None:
+    """To a function, and to the total of each that called it."""
+    found.functions.setdefault(own, Share()).add(instructions, cost)
+    for name in {*path, own}:
+        share = found.functions.setdefault(name, Share())
+        share.total = share.total + cost
 
 
 def _halts(machine: Machine, since: Mark | None) -> Iterator[tuple[int, int, Cycles]]:
