@@ -9,8 +9,6 @@
 #define SKA_ROWS_s8_s8_32 2
 #define SKA_ROWS_s16_s16_64 1
 
-#define SKA_TIMES_4(line) line line line line
-
 /* While the count in r6 is not one of fours: `one` (which counts down); then four a turn, the offset running from the
  * last element, r6 - `size`, to below 0. */
 #define SKA_COUNT_DOWN(size, fours, one)                                                                               \

@@ -98,8 +98,6 @@ SKA_INLINE int64_t ska_dot_s16_s16_64(const void *a, ska_index at_a, const void 
 #define SKA_ROWS_s8_s8_32 3
 #define SKA_ROWS_s16_s16_64 3
 
-#define SKA_TIMES_4(line) line line line line
-
 /* r4, r5, r6 += four products of each row.  Bytes 0 and 2 of b go to r8, 1 and 3 to r7. */
 #define SKA_FOUR_PRODUCTS(row, sum)                                                                                    \
     "sxtb16 r12, " row "\n"                                                                                            \

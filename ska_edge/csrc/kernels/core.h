@@ -14,6 +14,7 @@
 
 /* A routine in assembly, its arguments where the procedure call standard puts them. */
 #define SKA_ASSEMBLY static __attribute__((__naked__, __noinline__, __unused__))
+#define SKA_TIMES_4(line) line line line line
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #if defined(__ARM_FEATURE_SIMD32) && __ARM_FEATURE_SIMD32
