@@ -21,6 +21,7 @@ from ska_edge.program import Program
 from ska_edge.reference.competition import FloatPrototypes
 from ska_edge.reference.shannon import binary_entropy
 from ska_edge.reference.stream import FloatLearner
+from ska_edge.rules.guided import DEEP
 from ska_edge.verify import stream_of
 
 LEARNT, SEEN = 300, 200
@@ -366,16 +367,6 @@ def test_absurd_parameters(rule: str, shape: str, parameters: Mapping[str, Any])
 
 
 # --- depth ------------------------------------------------------------------------------------------------------------
-
-DEEP: Mapping[str, Any] = {
-    "rectified": True,
-    "gain": 4.0,
-    "head_start": 8.0,
-    "tolerance": 0.125,
-    "grain": 0.0,
-    "entropy_shift": 15,
-    "readout": "sum",
-}
 
 
 def test_twelve_layers_do_not_collapse() -> None:

@@ -14,20 +14,11 @@ from ..bare import check_board, has_floats
 from ..baselines.embedded import Descent
 from ..errors import SkaError
 from ..rules import PublishedBatch, Rule, rule_named
+from ..rules.guided import DEEP
 
 BOARDS = ("nrf52840_dk", "nucleo_g071rb")
 BATCH = 16
 METHODS = "methods"
-DEEP = {
-    "rectified": True,
-    "gain": 4.0,
-    "head_start": 8.0,
-    "tolerance": 0.125,
-    "grain": 0.0,
-    "entropy_shift": 15,
-    "readout": "sum",
-}
-"""What docs/rules.md, Depth, sets for networks of several hidden layers; none of it was chosen by this comparison."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -52,6 +52,17 @@ _HEADS = ("learnt", "code")
 _UNLABELLED = ("ignore", "entropy")
 _TOLERANCES = {2.0**-k: k for k in range(1, 9)}
 _GRAINS = tuple(2.0**-k for k in range(9))
+
+DEEP: Mapping[str, Any] = {
+    "rectified": True,
+    "gain": 4.0,
+    "head_start": 8.0,
+    "tolerance": 0.125,
+    "grain": 0.0,
+    "entropy_shift": 15,
+    "readout": "sum",
+}
+"""Settings for networks of several hidden layers (docs/rules.md, Depth); the defaults are made for one."""
 
 
 @dataclass(frozen=True)
